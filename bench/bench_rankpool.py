@@ -1,0 +1,142 @@
+"""Rank pooling beside what its users have: LIBLINEAR on all pair differences, and the SVR on frame indices.
+
+    pytest bench/bench_rankpool.py --benchmark-only
+
+`extra_info` (in --benchmark-json) holds each solution's objective and gap. LinearSVC runs once per problem.
+"""
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy.ndimage import map_coordinates
+from sklearn.svm import LinearSVC
+
+import ltogp
+from rankpool import RankPooling, _kernels, rank_pool, rank_svm
+from rankpool.ranksvm import _gram
+
+FACES = Path(__file__).parents[2] / "shared" / "data" / "faces"
+
+
+def clip(T, portrait="01.pgm", seed=0):
+    """T frames of LTOGP block histograms: a real portrait whose mouth region rises and falls, with noise."""
+    image = np.asarray(Image.open(FACES / portrait).resize((128, 128))).astype(np.float64)
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:128, :128].astype(np.float64)
+    bump = np.exp(-((x - 64) ** 2 + (y - 95) ** 2) / 400)
+    frames = []
+    for t in range(T):
+        moved = map_coordinates(
+            image, [y + 2 * np.sin(np.pi * t / T) * bump, x + t / T], order=1, mode="nearest"
+        )
+        frames.append(np.clip(moved + rng.normal(size=moved.shape), 0, 255).astype(np.uint8))
+    return ltogp.histogram(np.array(frames))
+
+
+@pytest.fixture(scope="module")
+def counts():
+    return clip(68)
+
+
+PROBLEMS = {
+    "raw": lambda V: V,
+    "raw/4": lambda V: np.float64(V) / 4,
+    "raw/16": lambda V: np.float64(V) / 16,
+    "raw/64": lambda V: np.float64(V) / 64,
+    "l2": lambda V: np.float64(V) / np.linalg.norm(np.float64(V), axis=1, keepdims=True),
+}
+
+
+def pair_differences(V):
+    i, j = np.triu_indices(len(V), 1)
+    return np.asarray(V, dtype=np.float64)[j] - V[i]
+
+
+def note(benchmark, result):
+    benchmark.extra_info.update(
+        objective=result.objective, gap=result.gap, method=result.method, n_iter=result.n_iter
+    )
+
+
+@pytest.mark.parametrize("problem", PROBLEMS)
+@pytest.mark.parametrize("loss", ["hinge", "squared_hinge"])
+def test_rank_svm(benchmark, counts, problem, loss):
+    benchmark.group = f"T=68 d=16384 {problem} {loss}"
+    V = PROBLEMS[problem](counts)
+    note(benchmark, benchmark(rank_svm, V, loss=loss))
+
+
+@pytest.mark.parametrize("problem", PROBLEMS)
+@pytest.mark.parametrize("loss", ["hinge", "squared_hinge"])
+def test_linear_svc_on_pairs(benchmark, counts, problem, loss):
+    benchmark.group = f"T=68 d=16384 {problem} {loss}"
+    V = PROBLEMS[problem](counts)
+
+    def fit():
+        differences = pair_differences(V)
+        sign = np.where(np.arange(len(differences)) % 2, -1.0, 1.0)  # two classes are obligatory
+        differences *= sign[:, None]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of its iteration limit
+            svc = LinearSVC(loss=loss, fit_intercept=False, dual=True, tol=1e-6).fit(differences, sign)
+        hinges = np.maximum(0, 1 - sign * (differences @ svc.coef_[0]))
+        return svc.coef_[0], hinges
+
+    u, hinges = benchmark.pedantic(fit, rounds=1)
+    benchmark.extra_info["objective"] = 0.5 * u @ u + (hinges if loss == "hinge" else hinges**2).sum()
+
+
+@pytest.mark.parametrize("method", ["ranksvm", "svr", "approximate"])
+def test_methods(benchmark, counts, method):
+    benchmark.group = "T=68 d=16384 raw, methods"
+    benchmark(rank_pool, counts, method=method)
+
+
+@pytest.mark.parametrize("loss", ["hinge", "squared_hinge"])
+@pytest.mark.parametrize("kind", ["walk", "l2"])
+def test_500_frames(benchmark, kind, loss):
+    benchmark.group = f"T=500 d=4096 {kind} {loss}"
+    V = np.cumsum(np.random.default_rng(0).normal(size=(500, 4096)), axis=0)
+    V /= 64 if kind == "walk" else np.linalg.norm(V, axis=1, keepdims=True)
+    note(benchmark, benchmark.pedantic(rank_svm, (V,), {"loss": loss}, rounds=3, warmup_rounds=1))
+
+
+@pytest.mark.parametrize("T", [10, 20, 50, 100, 200, 500, 1000])
+def test_time_against_frames(benchmark, T):
+    benchmark.group = "l2 d=1024, frames"
+    V = np.cumsum(np.random.default_rng(0).normal(size=(T, 1024)), axis=0)
+    V /= np.linalg.norm(V, axis=1, keepdims=True)
+    rounds = 1 if T > 200 else 10
+    note(benchmark, benchmark.pedantic(rank_svm, (V,), rounds=rounds, warmup_rounds=1))
+
+
+@pytest.mark.parametrize("how", ["one by one", "n_jobs=1", "n_jobs=2"])
+def test_batch(benchmark, how):
+    benchmark.group = "48 clips of 20 to 100 frames, d=16384"
+    base = clip(100)
+    rng = np.random.default_rng(0)
+    clips = [base[: rng.integers(20, 101)] / 16 for _ in range(48)]
+    if how == "one by one":
+        benchmark.pedantic(lambda: [rank_pool(V) for V in clips], rounds=3, warmup_rounds=1)
+    else:
+        pooling = RankPooling(n_jobs=int(how[-1])).fit(clips)
+        benchmark.pedantic(pooling.transform, (clips,), rounds=3, warmup_rounds=1)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("how", ["rankpool", "numpy"])
+def test_gram(benchmark, counts, how, dtype):
+    benchmark.group = f"Gram matrix T=68 d=16384 {dtype}"
+    V = counts if dtype == "float32" else np.float64(counts) / 3
+    benchmark(_gram if how == "rankpool" else (lambda V: V @ V.T), V)
+
+
+@pytest.mark.parametrize("kernel", ["combine", "relative_scores"])
+def test_frame_kernels(benchmark, counts, kernel):
+    benchmark.group = "kernels T=68 d=16384"
+    u, f = np.ones(counts.shape[1]), np.ones(68)
+    args = (counts, f, u) if kernel == "combine" else (counts, u, f)
+    benchmark(getattr(_kernels, kernel), *args)
