@@ -1,0 +1,30 @@
+"""LTOGP, the local two-order gradient pattern: a texture descriptor.
+
+>>> import numpy as np
+>>> import ltogp
+>>> image = np.zeros((128, 128), np.uint8)
+>>> ltogp.encode(image).shape, ltogp.histogram(image, blocks=(8, 8)).shape
+((128, 128), (16384,))
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from ltogp.descriptor import encode, histogram
+
+if TYPE_CHECKING:
+    from ltogp.estimator import LTOGP
+
+__all__ = ["LTOGP", "encode", "histogram"]
+
+
+def __getattr__(name: str) -> Any:
+    # The estimator needs scikit-learn, whose import takes longer than everything else here.
+    if name == "LTOGP":
+        from ltogp.estimator import LTOGP
+
+        return LTOGP
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,67 @@
+"""Kernels in parallel: one pool of Python threads for the process, over kernels that release the GIL.
+
+Not `numba.prange`: its default threading layer aborts the process when two Python threads enter it at once,
+and some of the others do not survive a fork.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from threading import Lock
+
+import numba
+
+_pool: ThreadPoolExecutor | None = None
+_lock = Lock()
+
+
+def thread_limit() -> int:
+    """Return how many threads may run: the CPUs of this process, or NUMBA_NUM_THREADS if that is fewer.
+
+    Joblib's and Dask's process workers are given a share of the machine through that variable.
+    """
+    try:
+        cpus = len(os.sched_getaffinity(0))
+    except AttributeError:  # macOS, Windows
+        cpus = os.cpu_count() or 1
+    return max(1, min(cpus, numba.config.NUMBA_NUM_THREADS))
+
+
+def run(function: Callable[..., int], pieces: Sequence[tuple[int, ...]], n_threads: int) -> list[int]:
+    """Return [function(*piece) for piece in pieces], from at most n_threads threads.
+
+    The threads come from one pool that all callers share, and callers only wait: when eight Python threads
+    call at once, no more than thread_limit() kernels run.
+    """
+    if n_threads == 1 or len(pieces) == 1:
+        return [function(*piece) for piece in pieces]
+    queue = iter(enumerate(pieces))  # its next() is atomic, under the GIL
+    results = [0] * len(pieces)
+
+    def work() -> None:
+        for i, piece in queue:
+            results[i] = function(*piece)
+
+    pool = _get_pool()
+    for future in [pool.submit(work) for _ in range(min(n_threads, len(pieces)))]:
+        future.result()
+    return results
+
+
+def _get_pool() -> ThreadPoolExecutor:
+    global _pool
+    with _lock:
+        if _pool is None:
+            _pool = ThreadPoolExecutor(thread_limit(), thread_name_prefix="ltogp")
+        return _pool
+
+
+def _forget_pool() -> None:
+    """Start afresh in a forked child: threads don't survive a fork, and the lock may have been held."""
+    global _pool, _lock
+    _pool = None
+    _lock = Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_pool)

@@ -1,0 +1,434 @@
+"""ltogp.encode and ltogp.histogram against NumPy and scipy.ndimage."""
+
+import re
+from pathlib import Path
+
+import hypothesis.extra.numpy as hnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from scipy.ndimage import correlate
+
+import ltogp
+
+FACES = sorted((Path(__file__).parents[2] / "shared" / "data" / "faces").glob("*.pgm"))
+# The same borders as numpy.pad calls them.
+PAD = {
+    "nearest": "edge",
+    "reflect": "symmetric",
+    "mirror": "reflect",
+    "constant": "constant",
+    "wrap": "wrap",
+}
+DTYPES = ["bool", "uint8", "uint16", "float32", "float64"]
+# E, NE, N, NW, W, SW, S, SE, rows downwards
+STEPS = [(0, 1), (-1, 1), (-1, 0), (-1, -1), (0, -1), (1, -1), (1, 0), (1, 1)]
+
+
+def numpy_codes(image, radius=1, mode="nearest"):
+    """Eqs. (1) and (2)."""
+    c = image if image.dtype.kind == "f" else image.astype(np.int64)
+    (height, width), reach = c.shape, 2 * radius
+    padded = np.pad(c, reach, mode=PAD[mode])
+
+    def at(dy, dx):
+        return padded[reach + dy : reach + dy + height, reach + dx : reach + dx + width]
+
+    codes = np.zeros(c.shape, np.uint8)
+    for k, (dy, dx) in enumerate(STEPS):
+        a, b = at(dy * radius, dx * radius), at(2 * dy * radius, 2 * dx * radius)
+        codes |= (c - 2 * a + b >= 0).astype(np.uint8) << k
+    return codes
+
+
+def numpy_histogram(codes, blocks):
+    (height, width), (by, bx) = codes.shape, blocks
+    return np.concatenate(
+        [
+            np.bincount(
+                codes[
+                    i * height // by : (i + 1) * height // by, j * width // bx : (j + 1) * width // bx
+                ].ravel(),
+                minlength=256,
+            )
+            for i in range(by)
+            for j in range(bx)
+        ]
+    )
+
+
+def random_image(dtype, shape, seed=0):
+    rng = np.random.default_rng(seed)
+    if dtype == "bool":
+        return rng.random(shape) < 0.5
+    if dtype.startswith("float"):
+        return rng.standard_normal(shape).astype(dtype)
+    return rng.integers(0, np.iinfo(dtype).max, shape, dtype, endpoint=True)
+
+
+def templates_of_radius(radius):
+    """The default templates, written out."""
+    templates = np.zeros((8, 4 * radius + 1, 4 * radius + 1))
+    for k, (dy, dx) in enumerate(STEPS):
+        for steps, weight in enumerate([1, -2, 1]):
+            templates[k, (2 + steps * dy) * radius, (2 + steps * dx) * radius] = weight
+    return templates
+
+
+# ------------------------------------------------------------------------------------------ against NumPy
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("mode", PAD)
+@pytest.mark.parametrize("radius", [1, 2, 3, 7])
+@pytest.mark.parametrize("shape", [(1, 1), (1, 9), (8, 1), (2, 3), (5, 5), (17, 23), (64, 131)])
+def test_codes_and_histogram(dtype, mode, radius, shape):
+    image = random_image(dtype, shape)
+    codes = numpy_codes(image, radius, mode)
+    np.testing.assert_array_equal(ltogp.encode(image, radius=radius, mode=mode), codes)
+    blocks = (min(3, shape[0]), min(5, shape[1]))
+    counts = ltogp.histogram(image, blocks, radius=radius, mode=mode)
+    np.testing.assert_array_equal(counts, numpy_histogram(codes, blocks))
+
+
+@pytest.mark.parametrize("blocks", [(1, 1), (1, 7), (9, 2), (8, 8), (16, 16)])
+def test_faces(blocks):
+    images = np.stack([np.asarray(Image.open(path)) for path in FACES])
+    assert images.shape == (26, 112, 92)
+    images = images[:, :111, 1:]  # odd sizes, and a view
+    counts = ltogp.histogram(images, blocks)
+    codes = ltogp.encode(images)
+    for i, image in enumerate(images):
+        np.testing.assert_array_equal(codes[i], numpy_codes(image))
+        np.testing.assert_array_equal(counts[i], numpy_histogram(codes[i], blocks))
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_4k(dtype):
+    image = random_image(dtype, (2160, 3840))
+    codes = numpy_codes(image)
+    np.testing.assert_array_equal(ltogp.encode(image), codes)
+    for blocks in [(8, 8), (1, 1), (2, 3)]:
+        np.testing.assert_array_equal(ltogp.histogram(image, blocks), numpy_histogram(codes, blocks))
+        np.testing.assert_array_equal(
+            ltogp.histogram(image[None], blocks, n_jobs=1)[0], ltogp.histogram(image, blocks)
+        )
+
+
+@st.composite
+def images_and_options(draw):
+    dtype = draw(st.sampled_from(DTYPES))
+    shape = draw(hnp.array_shapes(min_dims=2, max_dims=2, max_side=40))
+    elements = None
+    if dtype.startswith("float"):
+        elements = st.floats(-1e6, 1e6, width=32)
+    image = draw(hnp.arrays(dtype, shape, elements=elements))
+    blocks = tuple(draw(st.integers(1, n)) for n in shape)
+    return image, blocks, draw(st.integers(1, 9)), draw(st.sampled_from(list(PAD)))
+
+
+@given(images_and_options())
+@settings(deadline=None, max_examples=200)
+def test_any_image(case):
+    image, blocks, radius, mode = case
+    codes = numpy_codes(image, radius, mode)
+    np.testing.assert_array_equal(ltogp.encode(image, radius=radius, mode=mode), codes)
+    counts = ltogp.histogram(image, blocks, radius=radius, mode=mode)
+    np.testing.assert_array_equal(counts, numpy_histogram(codes, blocks))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("mode", PAD)
+@pytest.mark.parametrize("k", [1, 3, 5, 9])
+def test_templates(dtype, mode, k):
+    rng = np.random.default_rng(k)
+    for shape in [(1, 1), (2, 3), (31, 40)]:
+        image = random_image(dtype, shape)
+        for templates in (
+            rng.standard_normal((8, k, k)),
+            rng.integers(-2, 3, (8, k, k)),
+            np.zeros((8, k, k)),
+        ):
+            codes = np.zeros(shape, np.uint8)
+            for bit, template in enumerate(templates):
+                g = correlate(image.astype(float), template.astype(float), mode=mode)
+                codes |= (g >= 0).astype(np.uint8) << bit
+            np.testing.assert_array_equal(ltogp.encode(image, mode=mode, templates=templates), codes)
+            np.testing.assert_array_equal(
+                ltogp.histogram(image, (1, 1), mode=mode, templates=templates), numpy_histogram(codes, (1, 1))
+            )
+
+
+@pytest.mark.parametrize("mode", PAD)
+@pytest.mark.parametrize("radius", [1, 2])
+def test_default_templates_written_out(mode, radius):
+    image = random_image("uint16", (40, 50))
+    templates = templates_of_radius(radius)
+    expected = ltogp.encode(image, radius=radius, mode=mode)
+    np.testing.assert_array_equal(ltogp.encode(image, mode=mode, templates=templates), expected)
+    assert len(np.unique(templates, axis=0)) == 8
+
+
+# ----------------------------------------------------------------------------------------------- by hand
+
+
+def test_code_of_one_bright_pixel():
+    image = np.zeros((5, 5), np.uint8)
+    image[2, 2] = 1
+    codes = ltogp.encode(image)
+    # Next to it, -2 falls on it: the bit of that direction is off. Everywhere else nothing is negative.
+    expected = np.full((5, 5), 255, np.uint8)
+    for k, (dy, dx) in enumerate(STEPS):
+        expected[2 - dy, 2 - dx] -= 1 << k
+    np.testing.assert_array_equal(codes, expected)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "low", "high"), [("uint8", 0, 255), ("uint16", 0, 65535), ("uint16", 255, 256), ("bool", 0, 1)]
+)
+def test_extreme_values_do_not_overflow(dtype, low, high):
+    for seed in range(20):
+        image = np.where(np.random.default_rng(seed).random((9, 70)) < 0.5, low, high).astype(dtype)
+        np.testing.assert_array_equal(ltogp.encode(image), numpy_codes(image))
+
+
+def test_floats_are_computed_from_left_to_right():
+    # On a ramp in 1/255 the second difference is zero but for rounding, which decides the bit.
+    image = (np.arange(256) / 255).reshape(1, -1)
+    for dtype in ("float32", "float64"):
+        x = image.astype(dtype)
+        codes = ltogp.encode(x)
+        np.testing.assert_array_equal(codes, numpy_codes(x))
+        assert (codes != ltogp.encode(np.arange(256, dtype=np.uint16).reshape(1, -1))).any()
+
+
+def test_huge_floats():
+    largest = np.finfo(np.float32).max
+    image = np.random.default_rng(0).uniform(-1, 1, (20, 20)).astype(np.float32) * largest
+    image[5] = image[:, 5] = largest
+    with np.errstate(over="ignore"):
+        expected = numpy_codes(image)
+    np.testing.assert_array_equal(ltogp.encode(image), expected)
+
+
+# ------------------------------------------------------------------------------------------- properties
+
+
+@pytest.mark.parametrize("mode", [m for m in PAD if m != "constant"])
+def test_adding_a_constant_changes_nothing(mode):
+    image = random_image("uint8", (30, 33)) // 2
+    np.testing.assert_array_equal(
+        ltogp.encode(image + np.uint8(128), mode=mode), ltogp.encode(image, mode=mode)
+    )
+    np.testing.assert_array_equal(
+        ltogp.encode(image * np.uint8(2), mode=mode), ltogp.encode(image, mode=mode)
+    )
+
+
+@pytest.mark.parametrize("mode", PAD)
+@pytest.mark.parametrize("radius", [1, 2])
+def test_rotation_rotates_the_bits(mode, radius):
+    image = random_image("uint8", (30, 47))
+    codes = ltogp.encode(image, mode=mode, radius=radius)
+    rotated = codes << 2 | codes >> 6  # a quarter turn is two directions
+    np.testing.assert_array_equal(ltogp.encode(np.rot90(image), mode=mode, radius=radius), np.rot90(rotated))
+
+
+@pytest.mark.parametrize(
+    "shape", [(16, 16), (33, 70), (64, 2039), (64, 2040), (64, 2041), (5, 9001), (700, 300)]
+)
+@pytest.mark.parametrize("blocks", [(1, 1), (1, 3), (5, 4)])
+def test_every_pixel_is_counted_once(shape, blocks):
+    # A constant image is the worst case for the 8-bit counters: all its codes are 255.
+    counts = ltogp.histogram(np.full(shape, 7, np.uint8), blocks).reshape(-1, 256)
+    assert counts[:, 255].sum() == counts.sum() == shape[0] * shape[1]
+    image = random_image("uint8", shape)
+    np.testing.assert_array_equal(
+        ltogp.histogram(image, blocks), numpy_histogram(ltogp.encode(image), blocks)
+    )
+
+
+def test_blocks_above_two_to_the_24_pixels():
+    image = np.zeros((4200, 4100), np.uint8)
+    assert ltogp.histogram(image, (1, 1), n_jobs=1)[255] == image.size
+    assert image.size > 1 << 24
+    assert ltogp.histogram(image[:, :-1], (1, 1), n_jobs=1)[255] == np.float32(image[:, :-1].size)
+
+
+# ------------------------------------------------------------------------------------- arrays of all kinds
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    "view",
+    [
+        lambda x: x[:, ::-1, ::2],
+        lambda x: x[::-1, 1:, 3:],
+        lambda x: np.asfortranarray(x),
+        lambda x: x.transpose(1, 2, 0),
+        lambda x: x.transpose(2, 0, 1),
+        lambda x: np.broadcast_to(x[0], (5, *x.shape[1:])),
+        lambda x: x[:0],
+        lambda x: x.astype(x.dtype.newbyteorder(">")),
+    ],
+)
+def test_views(dtype, view):
+    stack = view(random_image(dtype, (9, 20, 31)))
+    before = stack.copy()
+    stack.flags.writeable = False
+    expected = [numpy_codes(image) for image in before.astype(dtype)]
+    codes, counts = ltogp.encode(stack), ltogp.histogram(stack, (4, 3))
+    assert codes.shape == stack.shape
+    assert counts.shape == (len(stack), 3072)
+    for i, code in enumerate(expected):
+        np.testing.assert_array_equal(codes[i], code)
+        np.testing.assert_array_equal(counts[i], numpy_histogram(code, (4, 3)))
+    np.testing.assert_array_equal(stack, before)
+
+
+def test_unaligned():
+    data = b"x" + random_image("uint16", (9, 9)).tobytes()
+    image = np.frombuffer(data, np.uint16, offset=1).reshape(9, 9)
+    assert not image.flags.aligned
+    np.testing.assert_array_equal(ltogp.encode(image), numpy_codes(image))
+
+
+def test_memory_map(tmp_path):
+    stack = random_image("uint8", (30, 40, 50))
+    np.save(tmp_path / "stack.npy", stack)
+    mapped = np.load(tmp_path / "stack.npy", mmap_mode="r")
+    np.testing.assert_array_equal(ltogp.encode(mapped), ltogp.encode(stack))
+    np.testing.assert_array_equal(ltogp.histogram(mapped), ltogp.histogram(stack))
+    assert type(ltogp.encode(mapped)) is np.ndarray
+
+
+def test_lists_of_images():
+    image = random_image("uint8", (9, 9))
+    np.testing.assert_array_equal(ltogp.encode([image, image]), np.stack([numpy_codes(image)] * 2))
+
+
+def test_out():
+    stack = random_image("uint8", (5, 40, 50))
+    expected = ltogp.histogram(stack)
+    assert expected.dtype == np.float32
+    out = np.full_like(expected, np.nan)
+    assert ltogp.histogram(stack, out=out) is out
+    np.testing.assert_array_equal(out, expected)
+    wide = np.full((5, 40000), -1, np.float32)
+    ltogp.histogram(stack, out=wide[:, 100:16484])
+    np.testing.assert_array_equal(wide[:, 100:16484], expected)
+    assert (wide[:, :100] == -1).all()
+    assert (wide[:, 16484:] == -1).all()
+    one = np.empty(16384, np.float32)
+    assert ltogp.histogram(stack[0], out=one) is one
+    np.testing.assert_array_equal(one, expected[0])
+    big = np.zeros((1500, 1500), np.uint8)  # in bands, summed into out
+    one = np.empty(256, np.float32)
+    assert ltogp.histogram(big, (1, 1), out=one) is one
+    assert one[255] == big.size
+
+
+# ---------------------------------------------------------------------------------------------- damage
+
+GOOD = np.zeros((4, 20, 30), np.uint8)
+WITH_NAN = np.zeros((4, 20, 30), np.float32)
+WITH_NAN[2, 3, 5] = np.nan
+WITH_INF = np.zeros((20, 30))
+WITH_INF[-1, -1] = -np.inf
+
+
+@pytest.mark.parametrize("function", [ltogp.encode, ltogp.histogram])
+@pytest.mark.parametrize(
+    ("images", "options", "error", "message"),
+    [
+        (
+            GOOD.astype(np.int64),
+            {},
+            TypeError,
+            "images has dtype int64; must be one of bool, uint8, uint16, float32",
+        ),
+        (GOOD.astype(complex), {}, TypeError, "dtype complex128"),
+        (GOOD.astype(object), {}, TypeError, "dtype object"),
+        (np.ma.masked_equal(GOOD, 0), {}, TypeError, "masked array"),
+        (GOOD[0, 0], {}, ValueError, "shape (30,); must be (H, W) or (T, H, W)"),
+        (GOOD[..., None], {}, ValueError, "shape (4, 20, 30, 1); must be (H, W) or (T, H, W)"),
+        (GOOD[:, :0], {}, ValueError, "shape (4, 0, 30): it holds no pixel"),
+        (GOOD[0, :, :0], {}, ValueError, "shape (20, 0): it holds no pixel"),
+        (WITH_NAN, {}, ValueError, "images holds nan at frame 2, row 3, column 5"),
+        (WITH_INF, {}, ValueError, "images holds -inf at frame 0, row 19, column 29"),
+        (
+            WITH_NAN,
+            {"templates": np.zeros((8, 1, 1))},
+            ValueError,
+            "images holds nan at frame 2, row 3, column 5",
+        ),
+        (GOOD, {"radius": 0}, ValueError, "radius is 0; must be at least 1"),
+        (GOOD, {"radius": 1.0}, TypeError, "radius is 1.0; must be an integer"),
+        (GOOD, {"radius": True}, TypeError, "radius is True; must be an integer"),
+        (
+            GOOD,
+            {"mode": "edge"},
+            ValueError,
+            "mode is 'edge'; must be one of nearest, reflect, mirror, constant, wrap",
+        ),
+        (GOOD, {"mode": None}, ValueError, "mode is None"),
+        (
+            GOOD,
+            {"templates": np.zeros((8, 4, 4))},
+            ValueError,
+            "templates has shape (8, 4, 4); must be (8, k, k)",
+        ),
+        (
+            GOOD,
+            {"templates": np.zeros((4, 3, 3))},
+            ValueError,
+            "templates has shape (4, 3, 3); must be (8, k, k)",
+        ),
+        (GOOD, {"templates": 3.0}, ValueError, "templates has shape (); must be (8, k, k) with k odd"),
+        (GOOD, {"templates": np.full((8, 3, 3), np.nan)}, ValueError, "templates[0] holds NaN or infinity"),
+        (GOOD, {"templates": np.full((8, 3, 3), "1")}, TypeError, "templates has dtype <U1"),
+        (
+            GOOD,
+            {"templates": np.zeros((8, 3, 3)), "radius": 2},
+            ValueError,
+            "radius is 2, but belongs to the default",
+        ),
+        (GOOD, {"n_jobs": 0}, ValueError, "n_jobs is 0; must be None, -1 or at least 1"),
+        (GOOD, {"n_jobs": 1.5}, TypeError, "n_jobs is 1.5; must be None or an integer"),
+    ],
+)
+def test_bad_input(function, images, options, error, message):
+    with pytest.raises(error, match=re.escape(message)):
+        function(images, **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"blocks": (21, 1)}, ValueError, "blocks is (21, 1), more than an image of 20 x 30 pixels can fill"),
+        ({"blocks": (1, 31)}, ValueError, "more than an image of 20 x 30 pixels"),
+        ({"blocks": (0, 4)}, ValueError, "blocks is (0, 4); must be at least (1, 1)"),
+        ({"blocks": 8}, TypeError, "blocks is 8; must be two integers"),
+        ({"blocks": (8, 8, 8)}, TypeError, "blocks is (8, 8, 8); must be two integers"),
+        ({"blocks": (8.0, 8)}, TypeError, "blocks is (8.0, 8); must be two integers"),
+        ({"out": np.empty((4, 16384))}, TypeError, "out is float64; must be an array of float32"),
+        ({"out": [0.0]}, TypeError, "out is list; must be an array of float32"),
+        ({"out": np.empty((4, 16383), "f4")}, ValueError, "out has shape (4, 16383); must be (4, 16384)"),
+        ({"out": np.empty((16384,), "f4")}, ValueError, "out has shape (16384,); must be (4, 16384)"),
+        ({"out": np.empty((4, 32768), "f4")[:, ::2]}, ValueError, "out has gaps along its last axis"),
+        ({"out": np.broadcast_to(np.float32(0), (4, 16384))}, ValueError, "out is read-only"),
+    ],
+)
+def test_bad_histogram_options(options, error, message):
+    with pytest.raises(error, match=re.escape(message)):
+        ltogp.histogram(GOOD, **options)
+
+
+def test_first_bad_frame_is_named_at_any_number_of_threads():
+    stack = np.zeros((64, 128, 128), np.float32)
+    stack[[50, 20, 60], 5, 6] = np.inf
+    for n_jobs in (1, None):
+        with pytest.raises(ValueError, match="inf at frame 20, row 5, column 6"):
+            ltogp.histogram(stack, n_jobs=n_jobs)

@@ -1,0 +1,111 @@
+"""ltogp.LTOGP as a scikit-learn transformer."""
+
+import pickle
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.base import clone
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.utils.estimator_checks import check_estimator
+
+import ltogp
+from ltogp import LTOGP
+
+RNG = np.random.default_rng(0)
+IMAGES = RNG.integers(0, 256, (12, 20, 30), dtype=np.uint8)
+
+
+# scikit-learn's checks bring tables of any number of columns: each row becomes an image of height 1. There
+# are few checks for estimators that take no tables.
+@pytest.mark.parametrize("estimator", [LTOGP(), LTOGP(blocks=(1, 1), image_shape=(1, -1))])
+@pytest.mark.filterwarnings("ignore:Can't test estimator LTOGP which requires input  of type:UserWarning")
+def test_scikit_learn_checks(estimator):
+    results = check_estimator(estimator, on_skip=None)  # raises if one fails
+    passed = [result["check_name"] for result in results if result["status"] == "passed"]
+    assert len(passed) > (40 if estimator.image_shape else 0)
+
+
+def test_stack_list_and_table_agree():
+    expected = ltogp.histogram(IMAGES, (4, 3), radius=2, mode="wrap")
+    descriptor = LTOGP((4, 3), radius=2, mode="wrap")
+    np.testing.assert_array_equal(descriptor.fit_transform(IMAGES), expected)
+    np.testing.assert_array_equal(descriptor.transform(list(IMAGES)), expected)
+    series = pd.Series(list(IMAGES), index=range(5, 17))
+    np.testing.assert_array_equal(descriptor.transform(series), expected)
+    table = IMAGES.reshape(12, -1)
+    descriptor.set_params(image_shape=(20, 30))
+    np.testing.assert_array_equal(descriptor.fit_transform(table), expected)
+    np.testing.assert_array_equal(descriptor.fit_transform(pd.DataFrame(table.astype(np.int64))), expected)
+
+
+def test_images_of_different_sizes():
+    images = [IMAGES[0], IMAGES[1, :9, :8], IMAGES[2, 3:, 5:]]
+    V = LTOGP().fit_transform(images)
+    for image, row in zip(images, V, strict=True):
+        np.testing.assert_array_equal(row, ltogp.histogram(image))
+
+
+def test_templates():
+    templates = np.random.default_rng(1).standard_normal((8, 3, 3))
+    V = LTOGP(templates=templates, n_jobs=1).fit_transform(IMAGES)
+    np.testing.assert_array_equal(V, ltogp.histogram(IMAGES, templates=templates))
+
+
+def test_feature_names_say_block_and_code():
+    image = np.zeros((6, 9), np.uint8)
+    image[4, 7] = 1  # in block (2, 1) of 3 x 2; its own code is 255, that of its left neighbour 254
+    descriptor = LTOGP((3, 2)).fit(image[None])
+    counts = dict(zip(descriptor.get_feature_names_out(), descriptor.transform(image[None])[0], strict=True))
+    assert len(counts) == 3 * 2 * 256
+    assert counts["block2_1_code254"] == 1
+    assert counts["block0_0_code255"] == 8
+    assert sum(counts.values()) == 54
+
+
+def test_set_output():
+    frame = LTOGP((2, 2)).set_output(transform="pandas").fit_transform(IMAGES)
+    assert isinstance(frame, pd.DataFrame)
+    assert list(frame.columns[[0, -1]]) == ["block0_0_code000", "block1_1_code255"]
+
+
+def test_pipeline_and_grid_search():
+    y = np.arange(12) % 2
+    X = IMAGES.copy()
+    X[y == 1] = X[y == 1, :1]  # stripes
+    model = make_pipeline(LTOGP((1, 1)), LogisticRegression())
+    search = GridSearchCV(model, {"ltogp__blocks": [(1, 1), (2, 3)], "ltogp__radius": [1, 2]}, cv=2)
+    search.fit(X, y)
+    assert search.best_score_ == 1
+    assert search.predict(X).tolist() == y.tolist()
+
+
+def test_clone_and_pickle():
+    descriptor = LTOGP((3, 3), radius=2, mode="mirror")
+    for other in (clone(descriptor), pickle.loads(pickle.dumps(descriptor))):
+        assert other.get_params() == descriptor.get_params()
+        np.testing.assert_array_equal(other.transform(IMAGES), descriptor.transform(IMAGES))
+
+
+@pytest.mark.parametrize(
+    ("descriptor", "X", "error", "message"),
+    [
+        (LTOGP(), IMAGES[0], ValueError, "X has shape (20, 30); must be (n, H, W) or a list of images"),
+        (LTOGP(), IMAGES[:0], ValueError, "X has shape (0, 20, 30): it holds no image"),
+        (LTOGP(), [], ValueError, "must be (n, H, W) or a list of images"),
+        (LTOGP(), IMAGES.astype(np.int32), TypeError, "images has dtype int32"),
+        (LTOGP(), np.ma.masked_equal(IMAGES, 0), TypeError, "masked array"),
+        (LTOGP(blocks=(21, 1)), IMAGES, ValueError, "blocks is (21, 1)"),
+        (LTOGP(radius=-1), IMAGES, ValueError, "radius is -1"),
+        (LTOGP(mode="edge"), list(IMAGES), ValueError, "mode is 'edge'"),
+        (LTOGP(image_shape=(5, 7)), IMAGES[0], ValueError, "X has 30 columns, and image_shape is (5, 7)"),
+        (LTOGP(image_shape=30), IMAGES[0], ValueError, "X has 30 columns, and image_shape is 30"),
+    ],
+)
+def test_bad_input(descriptor, X, error, message):
+    for method in (descriptor.fit, descriptor.transform):
+        with pytest.raises(error, match=re.escape(message)):
+            method(X)

@@ -1,0 +1,205 @@
+"""ltogp from many threads and processes, and what it costs to import and compile."""
+
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import joblib
+import numpy as np
+import pytest
+
+import ltogp
+from ltogp import _threads
+
+STACK = np.random.default_rng(0).integers(0, 256, (64, 128, 128), dtype=np.uint8)
+LARGE = np.random.default_rng(1).integers(0, 65536, (1100, 1300), dtype=np.uint16)
+
+
+def results(n_jobs=None):
+    """All ways of splitting work: over frames, over rows, over bands of one block."""
+    return [
+        ltogp.encode(STACK, n_jobs=n_jobs),
+        ltogp.histogram(STACK, n_jobs=n_jobs),
+        ltogp.encode(LARGE, n_jobs=n_jobs),
+        ltogp.histogram(LARGE, n_jobs=n_jobs),
+        ltogp.histogram(LARGE, (1, 1), n_jobs=n_jobs),
+        ltogp.histogram(LARGE[None, :600], (7, 2), radius=3, n_jobs=n_jobs),
+    ]
+
+
+EXPECTED = results(n_jobs=1)
+
+
+def assert_same(actual, expected=EXPECTED):
+    for a, b in zip(actual, expected, strict=True):
+        assert a.dtype == b.dtype
+        np.testing.assert_array_equal(a, b)
+
+
+def run_python(code, cwd=None, **environment):
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=cwd,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture
+def eight_threads(monkeypatch):
+    monkeypatch.setattr(_threads, "thread_limit", lambda: 8)
+    monkeypatch.setattr(_threads, "_pool", None)
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2, 3, 8, -1, None])
+def test_same_bits_at_any_number_of_threads(n_jobs, eight_threads):
+    assert_same(results(n_jobs))
+
+
+@pytest.mark.parametrize("shape", [(3, 100_000), (100_000, 3), (1, 300_000)])
+@pytest.mark.parametrize("by", [1, 2, 3])
+def test_fewer_rows_than_pieces(shape, by, eight_threads):
+    image = np.resize(LARGE, shape)
+    blocks = (min(by, shape[0]), 2)
+    assert_same([ltogp.histogram(image, blocks)], [ltogp.histogram(image, blocks, n_jobs=1)])
+    assert_same([ltogp.encode(image)], [ltogp.encode(image, n_jobs=1)])
+    assert ltogp.histogram(image, blocks).sum() == image.size
+
+
+@pytest.mark.parametrize("threads", ["1", "2"])
+def test_number_of_threads_follows_numba(threads):
+    out = run_python("from ltogp import _threads; print(_threads.thread_limit())", NUMBA_NUM_THREADS=threads)
+    assert int(out) <= int(threads)
+
+
+def test_eight_python_threads_at_once():
+    barrier = threading.Barrier(8)
+
+    def work(_):
+        barrier.wait()
+        return results()
+
+    with ThreadPoolExecutor(8) as pool:
+        for actual in pool.map(work, range(8)):
+            assert_same(actual)
+    ours = [t for t in threading.enumerate() if t.name.startswith("ltogp")]
+    assert len(ours) <= _threads.thread_limit()
+
+
+@pytest.mark.parametrize("backend", ["threading", "loky"])
+def test_joblib(backend):
+    for actual in joblib.Parallel(2, backend=backend)(joblib.delayed(results)() for _ in range(4)):
+        assert_same(actual)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_fork_after_use():
+    run_python(
+        """
+import os, threading, numpy as np, ltogp
+from ltogp import _kernels, _threads
+stack = np.random.default_rng(0).integers(0, 256, (64, 128, 128), dtype=np.uint8)
+expected = ltogp.histogram(stack)
+_threads._lock.acquire()  # as if another thread held them at the fork
+_kernels._lock.acquire()
+child = os.fork()
+if child == 0:
+    same = all((ltogp.histogram(stack, n_jobs=n) == expected).all() for n in (1, None, None))
+    same = same and ltogp.encode(stack.astype(np.float32)).shape == stack.shape  # compiles, or loads
+    os._exit(0 if same else 3)
+_threads._lock.release()
+_kernels._lock.release()
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+assert (ltogp.histogram(stack) == expected).all()
+"""
+    )
+
+
+def test_a_failing_piece_is_reported():
+    def fail(i):
+        raise MemoryError(i)
+
+    with pytest.raises(MemoryError):
+        _threads.run(fail, [(0,), (1,), (2,)], 2)
+    assert _threads.run(lambda i: i * i, [(i,) for i in range(20)], 2) == [i * i for i in range(20)]
+
+
+@pytest.mark.parametrize("view", [lambda x: x, lambda x: x[:, ::-1, 1:], np.asfortranarray])
+@pytest.mark.parametrize("dtype", [bool, np.uint8, np.float32])
+def test_no_copy_of_the_stack(view, dtype):
+    stack = view(np.zeros((100, 128, 128), dtype))  # 1.6 MB or more
+    out = np.empty((100, 256), np.float32)
+    ltogp.histogram(stack, (1, 1))  # the first call loads the kernel
+    ltogp.encode(stack)
+    tracemalloc.start()
+    try:
+        ltogp.histogram(stack, (1, 1), out=out)
+        assert tracemalloc.get_traced_memory()[1] < 400_000
+        codes = ltogp.encode(stack)
+        assert tracemalloc.get_traced_memory()[1] < codes.nbytes + 400_000
+    finally:
+        tracemalloc.stop()
+
+
+# ------------------------------------------------------------------------------------- import and caching
+
+
+def test_import_loads_neither_scikit_learn_nor_scipy():
+    out = run_python(
+        """
+import sys, numba
+loaded = set(sys.modules)  # numba looks at scipy's version
+import ltogp
+ltogp.histogram
+assert "LTOGP" in dir(ltogp)
+print(sorted({"sklearn", "scipy", "joblib", "pandas"} & {m.split(".")[0] for m in set(sys.modules) - loaded}))
+ltogp.LTOGP
+assert "sklearn" in sys.modules
+"""
+    )
+    assert out.strip() == "[]"
+
+
+def test_unknown_attribute():
+    with pytest.raises(AttributeError, match="module 'ltogp' has no attribute 'lbp'"):
+        ltogp.lbp  # noqa: B018
+
+
+@pytest.mark.parametrize("user_cache", ["writable", "missing"])
+def test_package_in_a_directory_without_write_permission(tmp_path, user_cache):
+    package = tmp_path / "site-packages" / "ltogp"
+    shutil.copytree(Path(ltogp.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
+    # Nothing can be written to a file; permissions would not stop root.
+    (package / "__pycache__").touch()
+    cache = tmp_path / "cache"
+    if user_cache == "missing":
+        cache.touch()
+    code = """
+import numpy as np, ltogp
+assert ltogp.__file__.startswith(__import__("os").environ["PYTHONPATH"])
+print(ltogp.encode(np.eye(3, dtype=np.uint8)).sum())
+"""
+    environment = {
+        "PYTHONPATH": str(package.parent),
+        "XDG_CACHE_HOME": str(cache),
+        "NUMBA_CACHE_DIR": "",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "NUMBA_DEBUG_CACHE": "1",
+    }
+    total = str(ltogp.encode(np.eye(3, dtype=np.uint8)).sum())
+    out = run_python(code, tmp_path, **environment)
+    assert total in out.split()
+    if user_cache == "writable":
+        assert f"data saved to '{cache}" in out
+        out = run_python(code, tmp_path, **environment)
+        assert total in out.split()
+        assert f"data loaded from '{cache}" in out
