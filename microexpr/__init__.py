@@ -1,0 +1,54 @@
+"""Micro-expression recognition by temporal order (Niu et al., ICASSP 2019).
+
+A face clip becomes a class in four steps: LTOGP on every frame (`ltogp`), rank pooling over the frames
+(`rankpool`), joint l2,1 feature selection (`l21`), a linear SVM. `describe` does the first two,
+`make_classifier` the last two, `loso` scores them.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .clips import ClipError, read_clip
+    from .datasets import read_casme2
+    from .evaluation import Scores, loso
+    from .extraction import extract
+    from .pipeline import describe, make_classifier
+    from .simulation import simulate
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ClipError",
+    "Scores",
+    "describe",
+    "extract",
+    "loso",
+    "make_classifier",
+    "read_casme2",
+    "read_clip",
+    "simulate",
+]
+
+# Loaded when first used: scikit-learn alone takes longer to import than a clip to describe.
+_MODULES = {
+    "ClipError": "clips",
+    "Scores": "evaluation",
+    "describe": "pipeline",
+    "extract": "extraction",
+    "loso": "evaluation",
+    "make_classifier": "pipeline",
+    "read_casme2": "datasets",
+    "read_clip": "clips",
+    "simulate": "simulation",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f".{_MODULES[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

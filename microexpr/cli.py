@@ -1,0 +1,267 @@
+"""The command line: ``microexpr demo``, ``simulate``, ``describe``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+from . import __version__
+
+# What NumPy, Numba and scikit-learn cost to import is paid by the commands that use them, not by --help.
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit status: 0 done, 2 cannot be done, 130 stopped by the user."""
+    options = _parser().parse_args(arguments)
+    try:
+        options.command(options)
+    except (OSError, ValueError, ModuleNotFoundError) as error:
+        print(f"microexpr {options.name}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"microexpr {options.name}: stopped", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _demo(options: argparse.Namespace) -> None:
+    import numpy as np
+
+    from .datasets import read_casme2
+    from .evaluation import loso
+    from .extraction import extract
+    from .pipeline import make_classifier
+    from .simulation import simulate
+
+    started = time.perf_counter()
+    _check_parent(options.out)
+    with tempfile.TemporaryDirectory(prefix="microexpr-") as temporary:
+        root = simulate(options.keep or Path(temporary) / "data", **_simulation(options))
+        X, table = extract(read_casme2(root), n_jobs=options.jobs)
+    y, subjects = table["emotion"].to_numpy(dtype=str), table["subject"].to_numpy(dtype=str)
+    results = {}
+    for name, n_features in (("all features", "all"), (f"{options.n_features} selected", options.n_features)):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            results[name] = loso(X, y, subjects, make_classifier(n_features, options.gamma, options.C))
+        _say_once(caught)
+
+    labels, counts = np.unique(y, return_counts=True)
+    faces = f"portraits from {options.faces}" if options.faces else "drawn faces"
+    print(
+        f"Simulated clips, not real micro-expressions: {len(y)} clips of {len(set(subjects))} subjects"
+        f" ({faces}), seed {options.seed}.\n"
+        f"LTOGP, rank pooling, linear SVM; leave-one-subject-out, predictions pooled.\n"
+    )
+    print(f"{'simulated data':<22}{'accuracy':>10}{'UF1':>8}{'UAR':>8}")
+    for name, scores in results.items():
+        print(f"{name:<22}{100 * scores.accuracy:>8.1f} %{scores.uf1:>8.3f}{scores.uar:>8.3f}")
+    print(f"{'always ' + labels[counts.argmax()]!r:<22}{100 * counts.max() / len(y):>8.1f} %")
+    print()
+    _save_confusions(results, options.out)
+    print(f"done in {time.perf_counter() - started:.0f} s")
+
+
+def _simulate(options: argparse.Namespace) -> None:
+    from .simulation import simulate
+
+    root = simulate(options.out, **_simulation(options))
+    print(f"{root}: simulated {options.clips} clips of {options.subjects} subjects, CASME II's layout")
+
+
+def _describe(options: argparse.Namespace) -> None:
+    import numpy as np
+
+    import ltogp
+    import rankpool
+
+    from .clips import read_clip
+
+    started = time.perf_counter()
+    path = Path(options.path)
+    prefix = options.out or (path.resolve().name if path.is_dir() else path.stem)
+    _check_parent(prefix)
+    frames = read_clip(path, face=options.face, margin=options.margin)
+    if len(frames) < 2:
+        raise ValueError(f"{options.path} has {len(frames)} frame(s); rank pooling needs at least 2")
+    V = ltogp.histogram(frames, options.blocks)
+    result = rankpool.rank_svm(V, options.C)
+    np.savez_compressed(
+        f"{prefix}.npz", u=result.u, scores=V @ result.u, blocks=options.blocks, C=options.C, gap=result.gap
+    )
+    print(
+        f"{options.path}: {len(frames)} frames -> u of length {len(result.u)}, {result.method}, relative"
+        f" duality gap {result.gap:.1e}, {time.perf_counter() - started:.1f} s\nwrote {prefix}.npz"
+    )
+    if _matplotlib_is_there():
+        from .plots import plot_description
+
+        title = f"{path.resolve().name}: LTOGP and rank pooling"
+        plot_description(frames, result.u, blocks=options.blocks, title=title).savefig(
+            f"{prefix}.png", dpi=150
+        )
+        print(f"wrote {prefix}.png")
+
+
+def _save_confusions(results: dict, path: Path) -> None:
+    if not _matplotlib_is_there():
+        return
+    from matplotlib.figure import Figure
+
+    from .plots import plot_confusion
+
+    figure = Figure(figsize=(9, 4.6), layout="constrained")
+    for (name, scores), ax in zip(results.items(), figure.subplots(1, len(results)), strict=True):
+        plot_confusion(scores, ax, title=name)
+    figure.suptitle("LOSO on simulated clips")
+    figure.savefig(path, dpi=150)
+    print(f"wrote {path}")
+
+
+def _check_parent(path: str | Path) -> None:
+    """Raise before the work is done rather than after it."""
+    if not Path(path).parent.is_dir():
+        raise FileNotFoundError(f"{Path(path).parent}: no such folder to write into")
+
+
+def _matplotlib_is_there() -> bool:
+    try:
+        import matplotlib  # noqa: F401
+    except ModuleNotFoundError:
+        print("no plot: install microexpr[plot] for one", file=sys.stderr)
+        return False
+    return True
+
+
+def _say_once(caught: list[warnings.WarningMessage]) -> None:
+    """Print a warning that several folds gave once, with how many gave it."""
+    by_place: dict[tuple[str, int], list[str]] = {}
+    for warning in caught:
+        by_place.setdefault((warning.filename, warning.lineno), []).append(str(warning.message))
+    for messages in by_place.values():
+        more = f" (and {len(messages) - 1} more like it)" if len(messages) > 1 else ""
+        print(f"warning: {messages[0]}{more}", file=sys.stderr)
+
+
+def _simulation(options: argparse.Namespace) -> dict:
+    names = ("subjects", "clips", "faces", "noise", "motion", "drift", "frames", "size", "seed")
+    return {name: getattr(options, name) for name in names} | {"n_jobs": options.jobs}
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="microexpr", description="Micro-expression recognition by temporal order (Niu et al., 2019)."
+    )
+    parser.add_argument("--version", action="version", version=f"microexpr {__version__}")
+    commands = parser.add_subparsers(title="commands", dest="name", metavar="COMMAND", required=True)
+
+    demo = _command(
+        commands,
+        "demo",
+        _demo,
+        "simulate a small data set, run the whole experiment on it, print the table",
+    )
+    _add_simulation(demo, subjects=8, clips=80, frames=(20, 40))
+    demo.add_argument(
+        "--n-features", type=int, default=450, metavar="N", help="features to select (%(default)s)"
+    )
+    demo.add_argument("--gamma", type=float, default=1.0, help="weight of the loss in Eq. (4) (%(default)s)")
+    demo.add_argument("--C", type=float, default=1.0, help="penalty of the SVM (%(default)s)")
+    demo.add_argument(
+        "--keep", type=Path, metavar="DIR", help="keep the simulated data set in this new folder"
+    )
+    demo.add_argument(
+        "--out",
+        type=Path,
+        default=Path("microexpr-demo.png"),
+        metavar="FILE",
+        help="confusion matrices (%(default)s)",
+    )
+
+    simulate = _command(
+        commands,
+        "simulate",
+        _simulate,
+        "write a simulated data set in CASME II's layout, spreadsheet included",
+    )
+    simulate.add_argument("out", type=Path, metavar="OUT", help="folder to write into; new or empty")
+    _add_simulation(simulate, subjects=26, clips=246, frames=(40, 90))
+
+    describe = _command(
+        commands,
+        "describe",
+        _describe,
+        "a face video or a folder of frames -> its representation, and a plot",
+    )
+    describe.add_argument("path", metavar="VIDEO", help="video file or folder of images")
+    describe.add_argument(
+        "--face",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="crop to the largest face, or not (default: videos yes, folders no)",
+    )
+    describe.add_argument(
+        "--margin", type=float, default=0.1, help="border around the face, as a fraction of it (%(default)s)"
+    )
+    describe.add_argument(
+        "--blocks", type=int, nargs=2, default=(8, 8), metavar=("DOWN", "ACROSS"), help="(8 8)"
+    )
+    describe.add_argument("--C", type=float, default=1.0, help="penalty of rank pooling (%(default)s)")
+    describe.add_argument(
+        "--out", metavar="PREFIX", help="write PREFIX.npz and PREFIX.png (VIDEO's name, here)"
+    )
+    return parser
+
+
+def _command(commands, name, function, text):  # type: ignore[no-untyped-def]
+    parser = commands.add_parser(
+        name, help=text, description=text[0].upper() + text[1:] + ".", allow_abbrev=False
+    )
+    parser.set_defaults(command=function)
+    return parser
+
+
+def _add_simulation(
+    parser: argparse.ArgumentParser, subjects: int, clips: int, frames: tuple[int, int]
+) -> None:
+    group = parser.add_argument_group("simulation")
+    group.add_argument("--subjects", type=int, default=subjects, help="(%(default)s)")
+    group.add_argument("--clips", type=int, default=clips, help="of all subjects together (%(default)s)")
+    group.add_argument(
+        "--faces", metavar="DIR", help="folder of portraits, one a subject (default: drawn faces)"
+    )
+    group.add_argument("--noise", type=float, default=1.0, help="sensor noise, grey levels (%(default)s)")
+    group.add_argument(
+        "--motion",
+        type=float,
+        nargs=2,
+        default=(1.0, 2.0),
+        metavar=("LEAST", "MOST"),
+        help="peak displacement of a clip, in pixels of a 128 x 128 frame (1 2)",
+    )
+    group.add_argument(
+        "--drift", type=float, default=0.1, help="head drift over a clip, in the same pixels (%(default)s)"
+    )
+    group.add_argument(
+        "--frames",
+        type=int,
+        nargs=2,
+        default=frames,
+        metavar=("FEWEST", "MOST"),
+        help="from onset to offset ({} {})".format(*frames),
+    )
+    group.add_argument(
+        "--size",
+        type=int,
+        nargs=2,
+        default=(128, 128),
+        metavar=("HEIGHT", "WIDTH"),
+        help="of a frame, pixels (128 128)",
+    )
+    group.add_argument("--seed", type=int, default=0, help="(%(default)s)")
+    parser.add_argument("--jobs", type=int, default=-1, metavar="J", help="threads (-1: every core)")

@@ -1,0 +1,151 @@
+"""The commands, run as a user runs them."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import microexpr
+from microexpr.cli import main
+
+VIDEO = Path(__file__).parents[2] / "shared" / "data" / "video"
+DEMO = ["--subjects", "3", "--clips", "15", "--frames", "5", "8", "--size", "68", "56", "--n-features", "40"]
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def run(*arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "microexpr", *map(str, arguments)], capture_output=True, text=True, timeout=300
+    )
+
+
+@pytest.mark.parametrize(("name", "count"), [("single_face.mp4", 72), ("WolfgangLanger_Pexels.mp4", 472)])
+def test_describe_a_video(name, count):
+    done = run("describe", VIDEO / name)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""  # no progress bar where there is no terminal
+    stem = Path(name).stem
+    assert done.stdout.splitlines()[1:] == [f"wrote {stem}.npz", f"wrote {stem}.png"]
+    stored = np.load(f"{stem}.npz")
+    assert stored["u"].shape == (16384,)
+    assert stored["scores"].shape == (count,)
+    assert stored["gap"] <= 1e-6
+    # rank pooling orders the frames: the scores rise with time
+    assert np.corrcoef(stored["scores"], np.arange(count))[0, 1] > 0.9
+    assert Image.open(f"{stem}.png").size[0] >= 1000
+
+
+def test_describe_a_folder_of_frames(tmp_path):
+    rng = np.random.default_rng(0)
+    (tmp_path / "frames").mkdir()
+    for number in range(5):
+        Image.fromarray(rng.integers(0, 256, (64, 64), dtype=np.uint8)).save(f"frames/{number}.png")
+    assert main(["describe", "frames", "--blocks", "4", "4", "--out", "result"]) == 0
+    assert np.load("result.npz")["u"].shape == (4096,)
+    assert Path("result.png").exists()
+
+
+def test_what_cannot_be_described(tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "one").mkdir()
+    Image.new("L", (20, 20)).save("one/1.png")
+    (tmp_path / "cut.mp4").write_bytes((VIDEO / "single_face.mp4").read_bytes()[:100_000])
+    for path, words in [
+        (VIDEO / "no_face.mp4", "no face found"),
+        ("cut.mp4", "not a readable video"),
+        ("empty", "holds no images"),
+        ("missing.mp4", "no such file or folder"),
+        ("one", "has 1 frame"),
+    ]:
+        done = run("describe", path)
+        assert done.returncode == 2
+        assert done.stdout == ""
+        assert done.stderr.startswith("microexpr describe: ")
+        assert done.stderr.count("\n") == 1, done.stderr
+        assert words in done.stderr
+        assert str(path) in done.stderr
+
+
+def test_a_result_that_could_not_be_written_is_refused_first(capsys):
+    assert main(["demo", *DEMO, "--out", "missing/plot.png"]) == 2
+    assert main(["describe", str(VIDEO / "single_face.mp4"), "--out", "missing/result"]) == 2
+    assert capsys.readouterr().err.count("missing: no such folder to write into\n") == 2
+
+
+def test_demo(tmp_path):
+    done = run("demo", *DEMO, "--keep", "data")
+    assert done.returncode == 0, done.stderr
+    assert "Simulated clips, not real micro-expressions: 15 clips of 3 subjects" in done.stdout
+    rows = {line[:22].strip(): line[22:].split() for line in done.stdout.splitlines() if len(line) > 30}
+    assert rows["simulated data"] == ["accuracy", "UF1", "UAR"]
+    # the printed table is what the functions give
+    table = microexpr.read_casme2("data")
+    X, table = microexpr.extract(table)
+    scores = microexpr.loso(X, table["emotion"], table["subject"], microexpr.make_classifier("all"))
+    assert rows["all features"] == [
+        f"{100 * scores.accuracy:.1f}",
+        "%",
+        f"{scores.uf1:.3f}",
+        f"{scores.uar:.3f}",
+    ]
+    assert "40 selected" in rows
+    assert Image.open("microexpr-demo.png").size[0] >= 1000
+
+
+def test_simulate(capsys):
+    arguments = [
+        "simulate",
+        "data",
+        "--subjects",
+        "2",
+        "--clips",
+        "4",
+        "--frames",
+        "3",
+        "4",
+        "--size",
+        "34",
+        "28",
+    ]
+    assert main(arguments) == 0
+    assert "simulated 4 clips of 2 subjects" in capsys.readouterr().out
+    assert len(microexpr.read_casme2("data")) == 4
+    assert main(arguments) == 2  # never into a folder that holds something
+    assert "not an empty folder" in capsys.readouterr().err
+
+
+def test_without_the_extras(tmp_path):
+    """What is missing is named, with the extra that brings it."""
+    for module, arguments, words in [
+        ("av", ["describe", VIDEO / "single_face.mp4"], "microexpr[video]"),
+        ("skimage", ["describe", VIDEO / "single_face.mp4"], "microexpr[face]"),
+        ("pandas", ["demo", *DEMO], "microexpr[datasets]"),
+    ]:
+        code = (
+            f"import sys; sys.modules[{module!r}] = None\n"
+            "from microexpr.cli import main; sys.exit(main(sys.argv[1:]))"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True, timeout=300
+        )
+        assert done.returncode == 2
+        assert words in done.stderr
+        assert done.stderr.count("\n") == 1, done.stderr
+
+
+def test_version_and_help_are_quick_to_import():
+    code = (
+        "import sys\nfrom microexpr.cli import main\n"
+        "try: main(['--help'])\nexcept SystemExit: pass\n"
+        "print([m for m in ('numpy', 'numba', 'sklearn') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout.splitlines()[-1] == "[]"
+    assert run("--version").stdout == f"microexpr {microexpr.__version__}\n"
