@@ -188,7 +188,8 @@ def find_face(frames: Iterable[NDArray[np.uint8]], margin: float = 0.1) -> Box:
     face, r, c = largest
     if not face:
         raise ClipError(
-            f"no face found in the {searched} frames searched; crop the clip and read it with face=False"
+            f"no face found in the {searched} frames searched; "
+            "crop the clip and read it with face=False (--no-face)"
         )
     top, left = max(0, round(r - margin * face)), max(0, round(c - margin * face))
     bottom, right = (round(start + (1 + margin) * face) for start in (r, c))
@@ -224,7 +225,8 @@ def _read_video(
     except ClipError:
         raise
     except (OSError, ValueError, IndexError, av.error.FFmpegError) as error:
-        raise ClipError(f"{path} is not a readable video: {error}") from error
+        reason = getattr(error, "strerror", None) or error
+        raise ClipError(f"{path} is not a readable video: {reason}") from error
     if not frames:
         raise ClipError(f"{path} has no video frames")
     return np.stack(frames)
