@@ -126,7 +126,7 @@ def fill_padded(frames, t, y, n_rows, above, rows, columns, reach, flip, padded,
             for x in range(width):
                 padded[o + left + x] = flip - frames[f, v, x]
         finite &= all_finite(padded, o + left, width)
-    for x in range(left):  # column by column: 10.7 -> 10.4 µs
+    for x in range(left):  # column by column: 10.7 -> 10.5 µs
         fill_column(padded, s, shared, _i(n_rows + 2 * reach), x, left, columns[x], flip)
         fill_column(padded, s, shared, _i(n_rows + 2 * reach), right + x, left, columns[right + x], flip)
     return finite

@@ -84,10 +84,10 @@ def encode(
 
     codes = np.empty((n_frames, height, width), np.uint8)
     kernel = _kernels.compiled("encode", stack.dtype)
-    flip = _FLIP[stack.dtype]
+    geometry = (rows, columns, reach, taps, weights, _FLIP[stack.dtype])
 
     def encode_rows(t0: int, t1: int, y0: int, y1: int) -> int:
-        return kernel(stack, t0, t1, y0, y1, rows, columns, reach, taps, weights, flip, codes)
+        return kernel(stack, t0, t1, y0, y1, *geometry, codes)
 
     _check_finite(_threads.run(encode_rows, _split(n_frames, height, threads), threads), stack)
     return codes.reshape(shape)
@@ -170,28 +170,13 @@ def histogram(
     counts = out if cuts == 1 else np.empty((n_frames, cuts * by * bx * 256), np.float32)
     flat = counts[None] if counts.ndim == 1 else counts
     kernel = _kernels.compiled("histogram", stack.dtype)
-    flip = _FLIP[stack.dtype]
+    geometry = (bands, edges, rows, columns, reach, taps, weights, _FLIP[stack.dtype])
 
     def count_bands(t0: int, t1: int, b0: int, b1: int) -> int:
         # The kernel writes to contiguous memory: to some columns of a larger `out`, frame by frame.
         step = max(1, t1 - t0) if flat.flags.c_contiguous else 1
         for t in range(t0, t1, step):
-            bad = kernel(
-                stack,
-                t,
-                t + step,
-                b0,
-                b1,
-                bands,
-                edges,
-                rows,
-                columns,
-                reach,
-                taps,
-                weights,
-                flip,
-                flat[t : t + step],
-            )
+            bad = kernel(stack, t, t + step, b0, b1, *geometry, flat[t : t + step])
             if bad >= 0:
                 return bad
         return -1
@@ -297,7 +282,7 @@ def _check_n_jobs(n_jobs: Any, n_pixels: int) -> int:
         raise TypeError(f"n_jobs is {n_jobs!r}; must be None or an integer")
     if n_jobs < 1 and n_jobs != -1:
         raise ValueError(f"n_jobs is {n_jobs}; must be None, -1 or at least 1")
-    if n_pixels < _SMALL:
+    if n_jobs == 1 or n_pixels < _SMALL:
         return 1
     limit = _threads.thread_limit()
     return limit if n_jobs == -1 else min(int(n_jobs), limit)
@@ -308,8 +293,8 @@ def _check_out(out: Any, shape: tuple[int, ...]) -> None:
         raise TypeError(f"out is {getattr(out, 'dtype', type(out).__name__)}; must be an array of float32")
     if out.shape != shape:
         raise ValueError(f"out has shape {out.shape}; must be {shape}")
-    if not out.flags.writeable:
-        raise ValueError("out is read-only")
+    if not out.flags.behaved:
+        raise ValueError("out is read-only or not aligned")
     if out.strides[-1] != out.itemsize:
         raise ValueError("out has gaps along its last axis; it must be contiguous there")
 

@@ -57,11 +57,11 @@ def test_templates():
 
 def test_feature_names_say_block_and_code():
     image = np.zeros((6, 9), np.uint8)
-    image[4, 7] = 1  # in block (2, 1) of 3 x 2; its own code is 255, that of its left neighbour 254
+    image[1, 7] = 1  # in block (0, 1) of 3 x 2; its left neighbour's code is 254
     descriptor = LTOGP((3, 2)).fit(image[None])
     counts = dict(zip(descriptor.get_feature_names_out(), descriptor.transform(image[None])[0], strict=True))
     assert len(counts) == 3 * 2 * 256
-    assert counts["block2_1_code254"] == 1
+    assert counts["block0_1_code254"] == 1
     assert counts["block0_0_code255"] == 8
     assert sum(counts.values()) == 54
 

@@ -1,5 +1,6 @@
 """ltogp from many threads and processes, and what it costs to import and compile."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -203,3 +204,16 @@ print(ltogp.encode(np.eye(3, dtype=np.uint8)).sum())
         out = run_python(code, tmp_path, **environment)
         assert total in out.split()
         assert f"data loaded from '{cache}" in out
+
+
+def test_kernels_mean_the_same_without_compilation():
+    image = np.random.default_rng(0).integers(0, 256, (25, 30)).astype(np.uint8)
+    expected = [ltogp.histogram(x, (1, 2)) for x in (image, image.astype(np.float32), np.zeros_like(image))]
+    code = """
+import numpy as np, ltogp
+image = np.random.default_rng(0).integers(0, 256, (25, 30)).astype(np.uint8)
+for x in (image, image.astype(np.float32), np.zeros_like(image)):
+    print(ltogp.histogram(x, (1, 2)).astype(int).tolist())
+"""
+    out = run_python(code, NUMBA_DISABLE_JIT="1", PYTHONWARNINGS="ignore")
+    assert_same([np.array(json.loads(line), np.float32) for line in out.splitlines()], expected)
