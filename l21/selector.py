@@ -66,8 +66,10 @@ class L21Selector(SelectorMixin, BaseEstimator):
     feature_names_in_ : array (d,)
         Only when X has feature names that are all strings.
 
-    References ---------- F. Nie, H. Huang, X. Cai, C. Ding: Efficient and robust feature selection via joint
-    ℓ2,1-norms minimization, NIPS 2010.
+    References
+    ----------
+    F. Nie, H. Huang, X. Cai, C. Ding: Efficient and robust feature selection via joint ℓ2,1-norms
+    minimization, NIPS 2010.
 
     Examples
     --------

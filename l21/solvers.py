@@ -102,8 +102,10 @@ def solve(
     sklearn.exceptions.ConvergenceWarning
         When stopped by `max_iter` or `time_limit` with a gap above `tol`; the gap is in the message.
 
-    References ---------- F. Nie, H. Huang, X. Cai, C. Ding: Efficient and robust feature selection via joint
-    ℓ2,1-norms minimization, NIPS 2010.
+    References
+    ----------
+    F. Nie, H. Huang, X. Cai, C. Ding: Efficient and robust feature selection via joint ℓ2,1-norms
+    minimization, NIPS 2010.
 
     Examples
     --------
