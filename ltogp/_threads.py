@@ -16,15 +16,18 @@ _lock = Lock()
 
 
 def thread_limit() -> int:
-    """Return how many threads may run: the CPUs of this process, or NUMBA_NUM_THREADS if that is fewer.
+    """Return how many threads may run: the CPUs of this process, NUMBA_NUM_THREADS or OMP_NUM_THREADS.
 
-    Joblib's and Dask's process workers are given a share of the machine through that variable.
+    The fewest of them. Joblib gives its process workers a share of the machine through both variables, Dask
+    through the second.
     """
     try:
         cpus = len(os.sched_getaffinity(0))
     except AttributeError:  # macOS, Windows
         cpus = os.cpu_count() or 1
-    return max(1, min(cpus, numba.config.NUMBA_NUM_THREADS))
+    openmp = os.environ.get("OMP_NUM_THREADS", "")
+    limit = int(openmp) if openmp.isdigit() else cpus  # OpenMP also allows a list, one number a level
+    return max(1, min(cpus, numba.config.NUMBA_NUM_THREADS, limit))
 
 
 def run(function: Callable[..., int], pieces: Sequence[tuple[int, ...]], n_threads: int) -> list[int]:

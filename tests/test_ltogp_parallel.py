@@ -1,13 +1,16 @@
 """ltogp from many threads and processes, and what it costs to import and compile."""
 
+import ctypes.util
 import json
 import os
+import platform
 import shutil
 import subprocess
 import sys
 import threading
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
+from importlib import metadata
 from pathlib import Path
 
 import joblib
@@ -76,9 +79,11 @@ def test_fewer_rows_than_pieces(shape, by, eight_threads):
     assert ltogp.histogram(image, blocks).sum() == image.size
 
 
+@pytest.mark.parametrize("variable", ["NUMBA_NUM_THREADS", "OMP_NUM_THREADS"])
 @pytest.mark.parametrize("threads", ["1", "2"])
-def test_number_of_threads_follows_numba(threads):
-    out = run_python("from ltogp import _threads; print(_threads.thread_limit())", NUMBA_NUM_THREADS=threads)
+def test_number_of_threads_follows_the_environment(variable, threads):
+    # how joblib and Dask tell their process workers what share of the machine is theirs
+    out = run_python("from ltogp import _threads; print(_threads.thread_limit())", **{variable: threads})
     assert int(out) <= int(threads)
 
 
@@ -123,6 +128,100 @@ assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 assert (ltogp.histogram(stack) == expected).all()
 """
     )
+
+
+def numba_threading_layers():
+    """Numba's threading layers here: its own, OpenMP where the system has GNU's, TBB where pip has it."""
+    layers = ["workqueue"]
+    if sys.platform == "linux" and ctypes.util.find_library("gomp"):
+        layers.append("omp")
+    if sys.platform == "linux" and platform.machine() == "x86_64":
+        layers.append("tbb")  # the extra "test" brings it
+    return layers
+
+
+# Every way to call us from several threads or processes, while a parallel function of the user's own is
+# running in the process. With that in our place, "workqueue" aborts in the first step and "omp" in the last.
+BESIDE_THE_USERS_OWN = """
+import os, threading
+from concurrent.futures import ThreadPoolExecutor
+import dask.array, joblib, numba, numpy as np
+from dask.distributed import Client, LocalCluster
+import ltogp
+from ltogp import _threads
+
+stack = np.random.default_rng(0).integers(0, 256, (64, 128, 128), dtype=np.uint8)
+codes, counts = ltogp.encode(stack, n_jobs=1), ltogp.histogram(stack, n_jobs=1)
+
+def right(_=None):
+    return np.array_equal(ltogp.encode(stack), codes) and np.array_equal(ltogp.histogram(stack), counts)
+
+def ours():
+    return sum(t.name.startswith("ltogp") for t in threading.enumerate())
+
+@numba.njit(parallel=True)
+def users_own(x):
+    total = 0
+    for i in numba.prange(len(x)):
+        total += x[i]
+    return total
+
+x = np.arange(1_000_000)
+assert users_own(x) == x.sum()
+assert numba.threading_layer() == os.environ["NUMBA_THREADING_LAYER"]
+stop = threading.Event()
+
+def keep_running():
+    times = 0
+    while not stop.is_set():
+        assert users_own(x) == x.sum()
+        times += 1
+    return times
+
+with ThreadPoolExecutor(9) as pool:
+    running = pool.submit(keep_running)
+    try:
+        assert all(pool.map(right, range(16))), "eight threads"
+        for backend in ("threading", "loky"):
+            right_ones = joblib.Parallel(2, backend=backend)(joblib.delayed(right)() for _ in range(4))
+            assert all(right_ones), backend
+        frames = dask.array.from_array(stack, chunks=(16, -1, -1))
+        for processes in (False, True):
+            with (
+                LocalCluster(
+                    n_workers=2, threads_per_worker=2, processes=processes, dashboard_address=None
+                ) as cluster,
+                Client(cluster),
+            ):
+                V = frames.map_blocks(
+                    ltogp.histogram, dtype=np.float32, drop_axis=(1, 2), new_axis=1, chunks=(16, 16384)
+                )
+                assert np.array_equal(V.compute(), counts), f"Dask, processes={processes}"
+                encoded = frames.map_blocks(ltogp.encode, dtype=np.uint8)
+                assert np.array_equal(encoded.compute(), codes), f"Dask, processes={processes}"
+        assert ours() <= _threads.thread_limit()
+    finally:
+        stop.set()
+    assert running.result() > 0
+
+child = os.fork()
+if child == 0:
+    os._exit(0 if right() else 3)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0, "fork"
+assert users_own(x) == x.sum()
+assert right()
+print("all right")
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.parametrize("layer", numba_threading_layers())
+def test_beside_a_parallel_function_of_the_users_own(layer):
+    environment = {"NUMBA_THREADING_LAYER": layer}
+    if layer == "tbb":  # pip puts it where the loader does not look
+        (library,) = (file for file in metadata.files("tbb") if file.name == "libtbb.so.12")
+        environment["LD_LIBRARY_PATH"] = str(Path(library.locate()).resolve().parent)
+    assert run_python(BESIDE_THE_USERS_OWN, **environment).endswith("all right\n")
 
 
 def test_a_failing_piece_is_reported():
