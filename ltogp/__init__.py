@@ -10,11 +10,12 @@
 from typing import TYPE_CHECKING, Any
 
 from ltogp.descriptor import encode, histogram
+from ltogp.top import histogram_top
 
 if TYPE_CHECKING:
     from ltogp.estimator import LTOGP
 
-__all__ = ["LTOGP", "encode", "histogram"]
+__all__ = ["LTOGP", "encode", "histogram", "histogram_top"]
 
 
 def __getattr__(name: str) -> Any:

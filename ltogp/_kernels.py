@@ -26,8 +26,8 @@ _CHUNK = 1 << 16
 # Each returns -1, or the first frame that holds a NaN or an infinity.
 
 
-def encode(frames, t0, t1, y0, y1, rows, columns, reach, taps, weights, flip, codes):
-    """Write the codes of rows y0:y1 of frames t0:t1 to `codes` (T, H, W)."""
+def encode(frames, t0, t1, y0, y1, rows, columns, reach, taps, weights, flip, codes, table):
+    """Write the codes of rows y0:y1 of frames t0:t1, or what `table` maps them to, to `codes` (T, H, W)."""
     width = frames.shape[2]
     stride, height = chunk_shape(frames, reach)
     padded = np.empty((height + 2 * reach) * stride + 2 * reach + 64, frames.dtype)
@@ -46,6 +46,8 @@ def encode(frames, t0, t1, y0, y1, rows, columns, reach, taps, weights, flip, co
                 code_templates(padded, n_rows, stride, reach, taps, weights, flip, sums, chunk)
             else:
                 code_gradients(padded, n_rows, stride, reach, chunk)
+            if table is not None:
+                map_codes(chunk, n_rows, stride, table)
             for r in range(_i(n_rows)):
                 first = r * _i(stride)
                 for x in range(_i(width)):
@@ -53,12 +55,18 @@ def encode(frames, t0, t1, y0, y1, rows, columns, reach, taps, weights, flip, co
     return bad
 
 
-def histogram(frames, t0, t1, b0, b1, bands, edges, rows, columns, reach, taps, weights, flip, out):
-    """Write the histograms of bands b0:b1 of frames t0:t1 to `out` (t1 - t0, bands * blocks * 256).
+def histogram(
+    frames, t0, t1, b0, b1, bands, edges, rows, columns, reach, taps, weights, flip, out, o, table, mask
+):
+    """Write the histograms of bands b0:b1 of frames t0:t1 to `out` (t1 - t0, ...), from column `o` on.
 
-    Band b is rows bands[b]:bands[b + 1], and its block j columns edges[j]:edges[j + 1].
+    Band b is rows bands[b, 0]:bands[b, 1], and its block j columns edges[j, 0]:edges[j, 1]. With neither
+    mapping nor mask, `table` and `mask` are None, which leaves them out of the compiled kernel. Otherwise
+    `table` (256,) maps codes to bins, and where `mask` (T, H, W) is 0 no pixel is counted; empty, it is
+    none.
     """
-    blocks = len(edges) - 1
+    n_blocks = len(edges)
+    n_bins = 256 if table is None else np.intp(table.max()) + 1
     stride, height = chunk_shape(frames, reach)
     padded = np.empty((height + 2 * reach) * stride + 2 * reach + 64, frames.dtype)
     chunk = np.empty((height * stride + 63) // 64 * 64, np.uint8)
@@ -67,10 +75,13 @@ def histogram(frames, t0, t1, b0, b1, bands, edges, rows, columns, reach, taps, 
     counters = np.zeros(10 * 256, np.uint8)
     bad = -1
     for t in range(t0, t1):
-        above = 0
+        above, bottom = 0, -1
         for b in range(b0, b1):
-            for y in range(bands[b], bands[b + 1], height):
-                n_rows = min(height, bands[b + 1] - y)
+            if bands[b, 0] != bottom:
+                above = 0
+            bottom = bands[b, 1]
+            for y in range(bands[b, 0], bottom, height):
+                n_rows = min(height, bottom - y)
                 finite = fill_padded(frames, t, y, n_rows, above, rows, columns, reach, flip, padded, stride)
                 above = n_rows
                 if not finite and bad < 0:
@@ -79,13 +90,40 @@ def histogram(frames, t0, t1, b0, b1, bands, edges, rows, columns, reach, taps, 
                     code_templates(padded, n_rows, stride, reach, taps, weights, flip, sums, chunk)
                 else:
                     code_gradients(padded, n_rows, stride, reach, chunk)
-                new = y == bands[b]
-                for j in range(blocks):
-                    bins = (b * blocks + j) * 256
-                    count(
-                        chunk, words, n_rows, stride, edges[j], edges[j + 1], counters, new, out, t - t0, bins
-                    )
+                if table is not None:
+                    map_codes(chunk, n_rows, stride, table)
+                    if mask.size:
+                        clear_masked(chunk, n_rows, stride, mask, t, y)
+                new = y == bands[b, 0]
+                for j in range(n_blocks):
+                    x0, x1, first = edges[j, 0], edges[j, 1], o + (b * n_blocks + j) * n_bins
+                    count(chunk, words, n_rows, stride, x0, x1, counters, new, out, t - t0, first, n_bins)
+                    if table is not None and mask.size:
+                        uncount_masked(n_rows, x0, x1, mask, t, y, out, t - t0, first)
     return bad
+
+
+def normalize(out, n_bins, norm):
+    """Divide each n_bins columns of `out` by their sum (norm 1) or Euclidean norm (2); 0 stays 0.
+
+    Norm 3 is the square root of the former.
+    """
+    for f in range(_i(out.shape[0])):
+        for first in range(_i(0), _i(out.shape[1]), _i(n_bins)):
+            # Sums of integers, exact in any order in float64.
+            total = (
+                sum_of_squares(out, f, first, _i(n_bins)) if norm == 2 else sum_of(out, f, first, _i(n_bins))
+            )
+            if total == 0:
+                continue
+            if norm == 2:
+                total = np.sqrt(total)
+            for i in range(first, first + _i(n_bins)):
+                out[f, i] = np.float32(out[f, i] / total)
+            if norm == 3:
+                for i in range(first, first + _i(n_bins)):
+                    out[f, i] = np.sqrt(out[f, i])
+    return -1
 
 
 @njit
@@ -244,9 +282,35 @@ def code_templates(padded, n_rows, stride, reach, taps, weights, flip, sums, chu
 # --------------------------------------------------------------------------------------------------- counting
 
 
+@njit
+def map_codes(chunk, n_rows, stride, table):
+    """Replace each code of the chunk by table[code]."""
+    for p in range(_i(n_rows * stride)):
+        chunk[p] = table[_i(chunk[p])]
+
+
+@njit
+def clear_masked(chunk, n_rows, stride, mask, t, y):
+    """Set the codes of pixels outside the mask to 0, the bin from which `uncount_masked` takes them."""
+    for r in range(_i(n_rows)):
+        first = r * _i(stride)
+        for x in range(_i(mask.shape[2])):
+            chunk[first + x] = chunk[first + x] if mask[_i(t), _i(y) + r, x] else np.uint8(0)
+
+
+@njit
+def uncount_masked(n_rows, x0, x1, mask, t, y, out, f, first):
+    """Subtract the pixels outside the mask, which `count` counted in bin 0."""
+    outside = _i(0)
+    for r in range(_i(n_rows)):
+        for x in range(_i(x0), _i(x1)):
+            outside += _i(mask[_i(t), _i(y) + r, x] == 0)
+    out[_i(f), _i(first)] -= np.float32(outside)
+
+
 @njit(forceinline=True)  # a call passes every field of every array: 11.3 -> 10.7 µs
-def count(chunk, words, n_rows, stride, x0, x1, counters, new, out, f, bins):
-    """Count columns x0:x1 of the chunk into out[f, bins:bins + 256]; `new` overwrites what is there.
+def count(chunk, words, n_rows, stride, x0, x1, counters, new, out, f, first_bin, n_bins):
+    """Count columns x0:x1 of the chunk into n_bins columns of out[f]; `new` overwrites what is there.
 
     Eight 8-bit sub-histograms, because equal neighbours would otherwise wait for each other's store: with
     one, a constant frame takes 28 µs to count, with eight 4.4. Eight codes are read at a time, as one word,
@@ -267,7 +331,7 @@ def count(chunk, words, n_rows, stride, x0, x1, counters, new, out, f, bins):
                     counters[((r & _i(7)) << _i(8)) + _i(chunk[r * s + x])] += np.uint8(1)
     for w in range(first, last):
         if held + n > _i(63):
-            add(counters, new, out, _i(f), _i(bins))
+            add(counters, new, out, _i(f), _i(first_bin), _i(n_bins))
             new = False
             held = _i(0)
         held += n
@@ -283,17 +347,17 @@ def count(chunk, words, n_rows, stride, x0, x1, counters, new, out, f, bins):
             counters[_i(1280) + ((v >> _i(40)) & _i(255))] += np.uint8(1)
             counters[_i(1536) + ((v >> _i(48)) & _i(255))] += np.uint8(1)
             counters[_i(1792) + (v >> _i(56))] += np.uint8(1)
-    add(counters, new, out, _i(f), _i(bins))
+    add(counters, new, out, _i(f), _i(first_bin), _i(n_bins))
 
 
-@njit
-def add(counters, new, out, f, o):
-    """Add to out[f, o:o + 256] what was counted since the last time; `new` overwrites what is there."""
+@njit(forceinline=True)  # so that the compiler knows when n_bins is 256
+def add(counters, new, out, f, o, n_bins):
+    """Add to out[f, o:o + n_bins] what was counted since the last time; `new` overwrites what is there."""
     if new:
-        for i in range(_i(256)):
+        for i in range(n_bins):
             out[f, o + i] = np.float32(counted(counters, i))
     else:
-        for i in range(_i(256)):
+        for i in range(n_bins):
             out[f, o + i] += np.float32(counted(counters, i))
 
 
@@ -313,31 +377,61 @@ def counted(c, i):
     return grown
 
 
+# ---------------------------------------------------------------------------------------------- normalization
+
+
+@njit(fastmath={"reassoc"})
+def sum_of(out, f, first, n):
+    """Sum of out[f, first:first + n]."""
+    total = 0.0
+    for i in range(first, first + n):
+        total += np.float64(out[f, i])
+    return total
+
+
+@njit(fastmath={"reassoc"})
+def sum_of_squares(out, f, first, n):
+    """Sum of the squares of out[f, first:first + n]."""
+    total = 0.0
+    for i in range(first, first + n):
+        total += np.float64(out[f, i]) * np.float64(out[f, i])
+    return total
+
+
 # ------------------------------------------------------------------------------------------------ compilation
 
 _lock = Lock()
 
 
-def compiled(name: str, dtype: np.dtype) -> Callable[..., int]:
-    """Return a kernel compiled for frames of this dtype, whatever their strides, read-only or not."""
+def compiled(name: str, dtype: np.dtype, options: bool = False) -> Callable[..., int]:
+    """Return a kernel compiled for frames of this dtype, whatever their strides, read-only or not.
+
+    With `options` it takes a table, and a mask if it counts; otherwise None.
+    """
     with _lock:  # threads that start together wait for one compilation
-        return _compiled(name, dtype)
+        return _compiled(name, dtype, options)
 
 
 @cache
-def _compiled(name: str, dtype: np.dtype) -> Callable[..., int]:
+def _compiled(name: str, dtype: np.dtype, options: bool) -> Callable[..., int]:
     number = getattr(types, dtype.name)
-    n, ints = types.intp, types.Array(types.intp, 1, "C", readonly=True)
+    n, pairs = types.intp, types.Array(types.intp, 2, "C", readonly=True)
     kernel: Callable[..., int]
     signature: tuple[Any, ...]
     frames = types.Array(number, 3, "A", readonly=True, aligned=False)
-    taps = types.Array(types.intp, 2, "C", readonly=True)
+    sources = types.Array(types.intp, 1, "C", readonly=True)
     weights = types.Array(types.float64, 1, "C", readonly=True)
-    geometry = (ints, ints, n, taps, weights, number)
+    geometry = (sources, sources, n, pairs, weights, number)
+    table = types.Array(types.uint8, 1, "C", readonly=True) if options else types.none
+    mask = types.Array(types.uint8, 3, "A", readonly=True, aligned=False) if options else types.none
     if name == "encode":
-        kernel, signature = encode, (frames, n, n, n, n, *geometry, types.uint8[:, :, ::1])
+        kernel, signature = encode, (frames, n, n, n, n, *geometry, types.uint8[:, :, ::1], table)
+    elif name == "histogram":
+        counts = types.float32[:, ::1]
+        kernel = histogram
+        signature = (frames, n, n, n, n, pairs, pairs, *geometry, counts, n, table, mask)
     else:
-        kernel, signature = histogram, (frames, n, n, n, n, ints, ints, *geometry, types.float32[:, ::1])
+        kernel, signature = normalize, (types.float32[:, ::1], n, n)
     try:
         return njit(signature, nogil=True, cache=True)(kernel)
     except RuntimeError:  # nowhere to cache: neither beside this file nor in the user's cache directory

@@ -1,20 +1,32 @@
-"""LTOGP codes and block histograms: what is computed, and the checks. The loops are in `_kernels.py`."""
+"""LTOGP codes and block histograms: what is computed. The loops are in `_kernels.py`."""
 
-from functools import lru_cache
-from itertools import pairwise
-from numbers import Integral
-from typing import Any
+from collections.abc import Sequence
+from math import ceil
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ltogp import _kernels, _threads
+from ltogp._checks import (
+    FLIP,
+    check_blocks,
+    check_finite,
+    check_images,
+    check_mask,
+    check_n_jobs,
+    check_normalize,
+    check_out,
+    check_overlap,
+    check_radii,
+    check_radius,
+    check_templates,
+)
+from ltogp._geometry import block_length, block_ranges, border_sources, split_work
+from ltogp._mapping import mapping_bins
 
-MODES = ("nearest", "reflect", "mirror", "constant", "wrap")
-# Work below this many pixels stays on the calling thread.
-_SMALL = 1 << 18
 # Integers up to here are exact in float32.
-_EXACT = 1 << 24
+EXACT = 1 << 24
+NO_MASK = np.empty((0, 0, 0), np.uint8)
 
 
 def encode(
@@ -23,6 +35,7 @@ def encode(
     radius: int = 1,
     mode: str = "nearest",
     templates: ArrayLike | None = None,
+    mapping: str = "default",
     n_jobs: int | None = None,
 ) -> NDArray[np.uint8]:
     r"""Compute the LTOGP code of every pixel.
@@ -48,13 +61,21 @@ def encode(
         Other templates: bit k is then ``scipy.ndimage.correlate(image, templates[k]) >= 0``, computed in
         float64; `radius` must stay 1. The paper shows its eight templates only as a picture, and the formula
         above is our reading of it: +1 at the centre, -2 one step and +1 two steps away.
+    mapping : {"default", "ror", "uniform", "nri_uniform"}, default="default"
+        Which codes count as one, as scikit-image's ``local_binary_pattern`` names it; what is returned is the
+        number of the group. "default": every code for itself, 256 of them. "ror": the codes that are
+        rotations of each other, 36 groups in the order of their smallest members. "uniform" [2]_: for codes
+        whose ones stand together on the circle of directions the number of ones, 0 to 8; for all others 9.
+        "nri_uniform" [3]_: 0 to 57 for each of the former, by number of ones, then by where they stand; 58
+        for all others.
     n_jobs : int, optional
         The largest number of threads. None and -1 mean one for each CPU this process may use, or
-        NUMBA_NUM_THREADS if that is fewer. The result is the same at any number.
+        NUMBA_NUM_THREADS or OMP_NUM_THREADS if that is fewer. The result is the same at any number.
 
     Returns
     -------
     codes : array of uint8, same shape as `image`
+        Or groups of codes, if there is a `mapping`.
 
     Raises
     ------
@@ -67,6 +88,10 @@ def encode(
     ----------
     .. [1] Niu, Tao, Li, Huang, Lian, "Discriminative video representation with temporal order for
        micro-expression recognition", ICASSP 2019, Eqs. (1) and (2).
+    .. [2] Ojala, Pietikäinen, Mäenpää, "Multiresolution gray-scale and rotation invariant texture
+       classification with local binary patterns", IEEE TPAMI 24(7), 2002.
+    .. [3] Ahonen, Hadid, Pietikäinen, "Face description with local binary patterns: application to face
+       recognition", IEEE TPAMI 28(12), 2006.
 
     Examples
     --------
@@ -75,21 +100,25 @@ def encode(
     >>> image = np.array([[0, 0, 0, 9, 9, 9]], dtype=np.uint8)
     >>> ltogp.encode(image)
     array([[255, 255, 124, 255, 199, 255]], dtype=uint8)
+    >>> ltogp.encode(image, mapping="uniform")
+    array([[8, 8, 5, 8, 5, 8]], dtype=uint8)
     """
-    stack, shape = _check_images(image)
+    stack, shape = check_images(image)
     n_frames, height, width = stack.shape
-    taps, weights, reach = _check_templates(templates, radius)
-    rows, columns = _sources(height, reach, mode), _sources(width, reach, mode)
-    threads = _check_n_jobs(n_jobs, stack.size)
+    taps, weights, reach = check_templates(templates, check_radius(radius))
+    rows, columns = border_sources(height, reach, mode), border_sources(width, reach, mode)
+    bins, _ = mapping_bins(mapping)
+    table = None if mapping == "default" else bins
+    threads = check_n_jobs(n_jobs, stack.size)
 
     codes = np.empty((n_frames, height, width), np.uint8)
-    kernel = _kernels.compiled("encode", stack.dtype)
-    geometry = (rows, columns, reach, taps, weights, _FLIP[stack.dtype])
+    kernel = _kernels.compiled("encode", stack.dtype, options=table is not None)
+    geometry = (rows, columns, reach, taps, weights, FLIP[stack.dtype])
 
     def encode_rows(t0: int, t1: int, y0: int, y1: int) -> int:
-        return kernel(stack, t0, t1, y0, y1, *geometry, codes)
+        return kernel(stack, t0, t1, y0, y1, *geometry, codes, table)
 
-    _check_finite(_threads.run(encode_rows, _split(n_frames, height, threads), threads), stack)
+    check_finite(_threads.run(encode_rows, split_work(n_frames, height, threads), threads), stack)
     return codes.reshape(shape)
 
 
@@ -97,9 +126,13 @@ def histogram(
     images: ArrayLike,
     blocks: tuple[int, int] = (8, 8),
     *,
-    radius: int = 1,
+    radius: int | Sequence[int] = 1,
     mode: str = "nearest",
     templates: ArrayLike | None = None,
+    mapping: str = "default",
+    overlap: float = 0.0,
+    mask: ArrayLike | None = None,
+    normalize: str | None = None,
     out: NDArray[np.float32] | None = None,
     n_jobs: int | None = None,
 ) -> NDArray[np.float32]:
@@ -107,7 +140,7 @@ def histogram(
 
     Block (i, j) covers rows ``i*H//by`` to ``(i+1)*H//by`` and columns ``j*W//bx`` to ``(j+1)*W//bx``, so
     every pixel is counted once. Element ``(i*bx + j)*256 + code`` of the result is the number of pixels with
-    that code in block (i, j).
+    that code in block (i, j). That is by default; see `overlap`, `radius` and `mapping` for the rest.
 
     Parameters
     ----------
@@ -115,23 +148,48 @@ def histogram(
         One image or a stack of them; dtypes as for :func:`encode`.
     blocks : (int, int), default=(8, 8)
         Rows and columns of blocks (by, bx), at most (H, W).
-    radius, mode, templates, n_jobs
+    radius : int or tuple of int, default=1
+        As for :func:`encode`. The histograms of several radii follow each other, in the order given.
+    mode, templates, n_jobs
         As for :func:`encode`.
+    mapping : {"default", "ror", "uniform", "nri_uniform"}, default="default"
+        Which codes share a bin, as for :func:`encode`: 256, 36, 10 or 59 bins.
+    overlap : float, default=0.0
+        Which part of its height a block shares with the next one below, and of its width with the next one
+        to the right: at least 0, less than 1. Blocks then have
+        ``L = H / (1 + (by - 1)*(1 - overlap))`` rows, block i those from ``floor(i*(1 - overlap)*L)`` to
+        ``floor(i*(1 - overlap)*L + L)``, and so for columns, in exact arithmetic: the first block begins and
+        the last one ends at the image's edge. `overlap` is rounded to a fraction with a denominator up to
+        10**6, so that 0.1 means 1/10.
+    mask : array of bool, of shape (H, W) or (T, H, W), optional
+        Count only pixels where it is True. Their codes are those of the whole image: a pixel outside the
+        mask is still a neighbour, and must be finite.
+    normalize : {"l1", "l2", "l1-sqrt"}, optional
+        Divide the histogram of each block, at each radius, by its sum ("l1") or by its Euclidean norm ("l2"),
+        or take the square root of the former ("l1-sqrt"). One without any pixel stays zero.
     out : array of float32, of the shape of the result, optional
         Where to write it: a writeable array whose last axis is contiguous.
 
     Returns
     -------
-    histograms : array of float32, of shape (by*bx*256,) or (T, by*bx*256)
-        Counts, in float32 because linear algebra follows. They are exact up to 2**24 pixels of one code in a
-        block, and rounded beyond. `out` itself if that is given.
+    histograms : array of float32, of shape (n_radii*by*bx*n_bins,) or (T, n_radii*by*bx*n_bins)
+        In the order radius, block row, block column, bin: element ``((r*by + i)*bx + j)*n_bins + bin``.
+        Counts, unless normalized, in float32 because linear algebra follows. They are exact up to 2**24
+        pixels of one bin in a block, and rounded beyond. `out` itself if that is given.
 
     Raises
     ------
     TypeError
-        If the dtype of `images` or `out` is another one, or an argument has the wrong type.
+        If the dtype of `images`, `mask` or `out` is another one, or an argument has the wrong type.
     ValueError
         If an image is empty, smaller than `blocks` or holds NaN or infinity, or an argument is out of range.
+
+    Notes
+    -----
+    Dask arrays are described chunk by chunk of images, each chunk holding whole images::
+
+        chunks = (images.chunks[0], 16384)
+        images.map_blocks(ltogp.histogram, n_jobs=1, drop_axis=(1, 2), new_axis=1, chunks=chunks, dtype="f4")
 
     References
     ----------
@@ -148,209 +206,71 @@ def histogram(
     (3, 16384)
     >>> V.reshape(3, 64, 256).sum(axis=2).min()  # each block has 16 x 16 pixels
     np.float32(256.0)
+    >>> ltogp.histogram(frames, radius=(1, 2, 3), mapping="uniform", normalize="l1").shape
+    (3, 1920)
     """
-    stack, shape = _check_images(images)
+    stack, shape = check_images(images)
     n_frames, height, width = stack.shape
-    by, bx = _check_blocks(blocks, height, width)
-    taps, weights, reach = _check_templates(templates, radius)
-    rows, columns = _sources(height, reach, mode), _sources(width, reach, mode)
-    threads = _check_n_jobs(n_jobs, stack.size)
-    shape = (*shape[:-2], by * bx * 256)
+    by, bx = check_blocks(blocks, height, width)
+    shared = check_overlap(overlap)
+    geometries = []
+    for r in check_radii(radius):
+        taps, weights, reach = check_templates(templates, r)
+        rows, columns = border_sources(height, reach, mode), border_sources(width, reach, mode)
+        geometries.append((rows, columns, reach, taps, weights, FLIP[stack.dtype]))
+    bins, n_bins = mapping_bins(mapping)
+    visible = None if mask is None else check_mask(mask, shape)
+    norm = check_normalize(normalize)
+    threads = check_n_jobs(n_jobs, stack.size)
+    shape = (*shape[:-2], len(geometries) * by * bx * n_bins)
     if out is None:
         out = np.empty(shape, np.float32)
     else:
-        _check_out(out, shape)
+        check_out(out, shape)
 
     # A few large images keep all threads busy only if their rows of blocks are cut into bands. Bands also
     # keep each count below 2**24, where float32 stops counting.
     wanted = -(-4 * threads // (by * max(1, n_frames))) if threads > 1 else 1
-    most = (height // by + 1) * (width // bx + 1)
-    cuts = min(max(wanted, -(-most // _EXACT)), height // by)
-    bands, edges = _bands(height, by, cuts), _bands(width, bx, 1)
-    counts = out if cuts == 1 else np.empty((n_frames, cuts * by * bx * 256), np.float32)
+    most = (block_length(height, by, shared) + 1) * (block_length(width, bx, shared) + 1)
+    cuts = min(max(wanted, ceil(most / EXACT)), height // by)
+    bands, edges = block_ranges(height, by, cuts, shared), block_ranges(width, bx, 1, shared)
+    n_counts = len(bands) * bx * n_bins  # at one radius
+    counts = out if cuts == 1 else np.empty((n_frames, len(geometries) * n_counts), np.float32)
     flat = counts[None] if counts.ndim == 1 else counts
-    kernel = _kernels.compiled("histogram", stack.dtype)
-    geometry = (bands, edges, rows, columns, reach, taps, weights, _FLIP[stack.dtype])
+
+    options = visible is not None or mapping != "default"
+    kernel = _kernels.compiled("histogram", stack.dtype, options)
+    table = bins if options else None
+    if options:
+        visible = NO_MASK if visible is None else np.broadcast_to(visible, stack.shape)
 
     def count_bands(t0: int, t1: int, b0: int, b1: int) -> int:
         # The kernel writes to contiguous memory: to some columns of a larger `out`, frame by frame.
         step = max(1, t1 - t0) if flat.flags.c_contiguous else 1
         for t in range(t0, t1, step):
-            bad = kernel(stack, t, t + step, b0, b1, *geometry, flat[t : t + step])
-            if bad >= 0:
-                return bad
+            where = (t, t + step, b0, b1, bands, edges)
+            for r, geometry in enumerate(geometries):
+                bad = kernel(stack, *where, *geometry, flat[t : t + step], r * n_counts, table, visible)
+                if bad >= 0:
+                    return bad
         return -1
 
-    _check_finite(_threads.run(count_bands, _split(n_frames, by * cuts, threads), threads), stack)
+    check_finite(_threads.run(count_bands, split_work(n_frames, len(bands), threads), threads), stack)
     if cuts > 1:
-        by_cut = flat.reshape(n_frames, by, cuts, bx * 256)
+        by_cut = flat.reshape(n_frames, len(geometries) * by, cuts, bx * n_bins)
         out[...] = by_cut.sum(axis=2, dtype=np.float64).reshape(shape)
+    if norm:
+        normalize_blocks(out[None] if out.ndim == 1 else out, n_bins, norm, threads)
     return out
 
 
-# ----------------------------------------------------------------------------------------------------- checks
+def normalize_blocks(out: NDArray[np.float32], n_bins: int, norm: int, threads: int) -> None:
+    """Normalize each n_bins columns of `out` (n, ...) in place, as `_kernels.normalize` says."""
+    kernel = _kernels.compiled("normalize", out.dtype)
 
-# The dtypes there are, and what kernels subtract pixels from: see `rises` in _kernels.py.
-_FLIP: dict[np.dtype, Any] = {
-    np.dtype(bool): None,  # viewed as uint8
-    np.dtype(np.uint8): np.uint8(255),
-    np.dtype(np.uint16): np.uint16(65535),
-    np.dtype(np.float32): np.float32(0),
-    np.dtype(np.float64): np.float64(0),
-}
+    def normalize_frames(t0: int, t1: int, *_: int) -> int:
+        for t in range(t0, t1):
+            kernel(out[t : t + 1], n_bins, norm)
+        return -1
 
-
-def _check_images(images: ArrayLike) -> tuple[NDArray[Any], tuple[int, ...]]:
-    """Return the images as a (T, H, W) array of a dtype that has kernels, and the shape they came in."""
-    if isinstance(images, np.ma.MaskedArray):
-        raise TypeError("images is a masked array; its mask would be ignored")
-    stack = np.asarray(images)
-    shape = stack.shape
-    if stack.dtype not in _FLIP:
-        native = stack.dtype.newbyteorder("=")
-        if native not in _FLIP:
-            raise TypeError(f"images has dtype {stack.dtype}; must be one of {', '.join(map(str, _FLIP))}")
-        stack = stack.astype(native)
-    if stack.ndim not in (2, 3):
-        raise ValueError(f"images has shape {shape}; must be (H, W) or (T, H, W), grey without a colour axis")
-    if 0 in shape[-2:]:
-        raise ValueError(f"images has shape {shape}: it holds no pixel")
-    if stack.dtype == bool:
-        stack = stack.view(np.uint8)
-    return stack[None] if stack.ndim == 2 else stack, shape
-
-
-def _check_finite(results: list[int], stack: NDArray[Any]) -> None:
-    """Raise if a kernel met a NaN or an infinity: each returns the frame where, or -1."""
-    bad = [t for t in results if t >= 0]
-    if not bad:
-        return
-    t = min(bad)
-    y, x = np.argwhere(~np.isfinite(stack[t]))[0]
-    raise ValueError(f"images holds {stack[t, y, x]} at frame {t}, row {y}, column {x}; must be finite")
-
-
-def _check_blocks(blocks: Any, height: int, width: int) -> tuple[int, int]:
-    try:
-        by, bx = blocks
-    except (TypeError, ValueError):
-        raise TypeError(f"blocks is {blocks!r}; must be two integers (rows, columns of blocks)") from None
-    if not (_is_int(by) and _is_int(bx)):
-        raise TypeError(f"blocks is {blocks!r}; must be two integers (rows, columns of blocks)")
-    if by < 1 or bx < 1:
-        raise ValueError(f"blocks is {blocks!r}; must be at least (1, 1)")
-    if by > height or bx > width:
-        raise ValueError(f"blocks is {blocks!r}, more than an image of {height} x {width} pixels can fill")
-    return int(by), int(bx)
-
-
-_NO_TAPS, _NO_WEIGHTS = np.empty((0, 3), np.intp), np.empty(0)
-
-
-def _check_templates(templates: Any, radius: Any) -> tuple[NDArray[np.intp], NDArray[np.float64], int]:
-    """Return direction, row and column of the non-zero weights; the weights; how far they reach.
-
-    None of the former for the default templates.
-    """
-    if not _is_int(radius):
-        raise TypeError(f"radius is {radius!r}; must be an integer")
-    if radius < 1:
-        raise ValueError(f"radius is {radius}; must be at least 1")
-    if templates is None:
-        return _NO_TAPS, _NO_WEIGHTS, 2 * int(radius)
-    if radius != 1:
-        raise ValueError(f"radius is {radius}, but belongs to the default templates; leave it 1 with others")
-    weights = np.asarray(templates)
-    if weights.dtype.kind not in "biuf":
-        raise TypeError(f"templates has dtype {weights.dtype}; must be real numbers")
-    k = weights.shape[-1] if weights.ndim else 0
-    if weights.shape != (8, k, k) or k % 2 == 0:
-        raise ValueError(f"templates has shape {weights.shape}; must be (8, k, k) with k odd")
-    weights = weights.astype(np.float64)
-    if not np.isfinite(weights).all():
-        raise ValueError(f"templates[{np.argwhere(~np.isfinite(weights))[0][0]}] holds NaN or infinity")
-    kept = weights != 0
-    kept[0, 0, 0] |= not kept.any()  # no weights at all would mean the default templates
-    return np.ascontiguousarray(np.argwhere(kept), np.intp), weights[kept], k // 2
-
-
-def _check_n_jobs(n_jobs: Any, n_pixels: int) -> int:
-    """Return how many threads to use for this many pixels."""
-    if n_jobs is None:
-        n_jobs = -1
-    if not _is_int(n_jobs):
-        raise TypeError(f"n_jobs is {n_jobs!r}; must be None or an integer")
-    if n_jobs < 1 and n_jobs != -1:
-        raise ValueError(f"n_jobs is {n_jobs}; must be None, -1 or at least 1")
-    if n_jobs == 1 or n_pixels < _SMALL:
-        return 1
-    limit = _threads.thread_limit()
-    return limit if n_jobs == -1 else min(int(n_jobs), limit)
-
-
-def _check_out(out: Any, shape: tuple[int, ...]) -> None:
-    if not isinstance(out, np.ndarray) or out.dtype != np.float32 or not out.dtype.isnative:
-        raise TypeError(f"out is {getattr(out, 'dtype', type(out).__name__)}; must be an array of float32")
-    if out.shape != shape:
-        raise ValueError(f"out has shape {out.shape}; must be {shape}")
-    if not out.flags.behaved:
-        raise ValueError("out is read-only or not aligned")
-    if out.strides[-1] != out.itemsize:
-        raise ValueError("out has gaps along its last axis; it must be contiguous there")
-
-
-def _is_int(value: Any) -> bool:
-    return type(value) is int or (isinstance(value, Integral) and not isinstance(value, bool))
-
-
-# -------------------------------------------------------------------------------------------------- geometry
-
-
-@lru_cache(64)
-def _sources(n: int, reach: int, mode: str) -> NDArray[np.intp]:
-    """Which of n pixels stands at -reach, ..., n + reach - 1 along an axis; -1 for a zero."""
-    i = np.arange(-reach, n + reach)
-    if mode == "nearest":
-        i = i.clip(0, n - 1)
-    elif mode == "constant":
-        i[(i < 0) | (i >= n)] = -1
-    elif mode == "wrap":
-        i %= n
-    elif mode == "reflect":  # d c b a | a b c d | d c b a, over and over
-        i %= 2 * n
-        i = np.minimum(i, 2 * n - 1 - i)
-    elif mode == "mirror":  # d c b | a b c d | c b a
-        period = max(1, 2 * n - 2)
-        i %= period
-        i = np.minimum(i, period - i)
-    else:
-        raise ValueError(f"mode is {mode!r}; must be one of {', '.join(MODES)}")
-    i = i.astype(np.intp)
-    i.flags.writeable = False
-    return i
-
-
-@lru_cache(64)
-def _bands(n: int, blocks: int, cuts: int) -> NDArray[np.intp]:
-    """Edges of the blocks along an axis of n pixels, each block cut further."""
-    edges = [n * i // blocks for i in range(blocks + 1)]
-    cut = [a + (b - a) * c // cuts for a, b in pairwise(edges) for c in range(cuts)]
-    bands = np.array([*cut, n], np.intp)
-    bands.flags.writeable = False
-    return bands
-
-
-def _split(n_frames: int, n_rows: int, threads: int) -> list[tuple[int, int, int, int]]:
-    """Cut frames (or, if they are few, their rows) into pieces (t0, t1, row0, row1): four for each thread.
-
-    Four, because with one each all would wait for the slowest.
-    """
-    if threads == 1:
-        return [(0, n_frames, 0, n_rows)]
-    pieces = 4 * threads
-    if n_frames >= pieces:
-        t = [n_frames * i // pieces for i in range(pieces + 1)]
-        return [(t0, t1, 0, n_rows) for t0, t1 in pairwise(t)]
-    per_frame = min(n_rows, -(-pieces // max(1, n_frames)))
-    y = [n_rows * i // per_frame for i in range(per_frame + 1)]
-    return [(t, t + 1, y0, y1) for t in range(n_frames) for y0, y1 in pairwise(y)]
+    _threads.run(normalize_frames, split_work(len(out), 1, threads), threads)

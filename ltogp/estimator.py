@@ -1,5 +1,6 @@
 """LTOGP as a scikit-learn transformer."""
 
+from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -8,6 +9,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import Tags
 from sklearn.utils.validation import validate_data
 
+from ltogp._mapping import mapping_bins
 from ltogp.descriptor import histogram
 
 
@@ -18,8 +20,10 @@ class LTOGP(TransformerMixin, BaseEstimator):
     ----------
     blocks : (int, int), default=(8, 8)
         Rows and columns of blocks.
-    radius, mode, templates, n_jobs
-        As for :func:`ltogp.encode`.
+    radius, mode, templates, mapping, overlap, normalize, n_jobs
+        As for :func:`ltogp.histogram`.
+    mask : array of bool, of shape (H, W), optional
+        Count only pixels where it is True, in every image.
     image_shape : (int, int), optional
         The (H, W) of images that come as rows of a table, (n, H*W). One of the two may be -1, as for
         numpy.reshape.
@@ -53,9 +57,13 @@ class LTOGP(TransformerMixin, BaseEstimator):
         self,
         blocks: tuple[int, int] = (8, 8),
         *,
-        radius: int = 1,
+        radius: int | Sequence[int] = 1,
         mode: str = "nearest",
         templates: ArrayLike | None = None,
+        mapping: str = "default",
+        overlap: float = 0.0,
+        mask: ArrayLike | None = None,
+        normalize: str | None = None,
         image_shape: tuple[int, int] | None = None,
         n_jobs: int | None = None,
     ) -> None:
@@ -63,6 +71,10 @@ class LTOGP(TransformerMixin, BaseEstimator):
         self.radius = radius
         self.mode = mode
         self.templates = templates
+        self.mapping = mapping
+        self.overlap = overlap
+        self.mask = mask
+        self.normalize = normalize
         self.image_shape = image_shape
         self.n_jobs = n_jobs
 
@@ -93,7 +105,7 @@ class LTOGP(TransformerMixin, BaseEstimator):
 
         Returns
         -------
-        V : array of float32, of shape (n, by*bx*256)
+        V : array of float32, of shape (n, n_radii*by*bx*n_bins)
         """
         images = self._check_images(X, reset=False)
         if isinstance(images, np.ndarray):
@@ -101,7 +113,10 @@ class LTOGP(TransformerMixin, BaseEstimator):
         return np.stack([self._histogram(image) for image in images])
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
-        """Return "block{i}_{j}_code{c}" for each column: block row, block column, code.
+        """Return the name of each column: radius, if there are several; block row and column; code or bin.
+
+        As "block{i}_{j}_code{c}" by default, "radius{r}_block{i}_{j}_code{c}" if `radius` is a tuple, and
+        with the name of the `mapping`, as "block{i}_{j}_uniform{bin}", instead of "code" if there is one.
 
         Parameters
         ----------
@@ -113,7 +128,11 @@ class LTOGP(TransformerMixin, BaseEstimator):
         names : array of str
         """
         by, bx = self.blocks
-        names = [f"block{i}_{j}_code{c:03}" for i in range(by) for j in range(bx) for c in range(256)]
+        radii = [f"radius{r}_" for r in self.radius] if isinstance(self.radius, tuple | list) else [""]
+        _, n_bins = mapping_bins(self.mapping)
+        what, digits = "code" if self.mapping == "default" else self.mapping, len(str(n_bins - 1))
+        bins = [f"{what}{b:0{digits}}" for b in range(n_bins)]
+        names = [f"{r}block{i}_{j}_{b}" for r in radii for i in range(by) for j in range(bx) for b in bins]
         return np.array(names, dtype=object)
 
     def _histogram(self, images: Any) -> NDArray[np.float32]:
@@ -123,6 +142,10 @@ class LTOGP(TransformerMixin, BaseEstimator):
             radius=self.radius,
             mode=self.mode,
             templates=self.templates,
+            mapping=self.mapping,
+            overlap=self.overlap,
+            mask=self.mask,
+            normalize=self.normalize,
             n_jobs=self.n_jobs,
         )
 

@@ -66,6 +66,59 @@ def test_feature_names_say_block_and_code():
     assert sum(counts.values()) == 54
 
 
+@pytest.mark.parametrize("mapping", ["default", "ror", "uniform", "nri_uniform"])
+def test_options_reach_the_histogram(mapping):
+    options = {
+        "radius": (2, 1),
+        "mode": "mirror",
+        "mapping": mapping,
+        "overlap": 0.25,
+        "mask": RNG.random((20, 30)) < 0.5,
+        "normalize": "l1-sqrt",
+    }
+    descriptor = LTOGP((3, 4), **options)
+    V = descriptor.fit_transform(IMAGES)
+    np.testing.assert_array_equal(V, ltogp.histogram(IMAGES, (3, 4), **options))
+    assert len(descriptor.get_feature_names_out()) == V.shape[1]
+    np.testing.assert_array_equal(clone(descriptor).fit(IMAGES).transform(list(IMAGES)), V)
+
+
+def test_feature_names_say_radius_and_bin():
+    image = np.zeros((6, 9), np.uint8)
+    image[1, 6] = 1  # at radius 2 its neighbours two steps away have one bit off: seven ones
+    descriptor = LTOGP((2, 3), radius=(1, 2), mapping="uniform").fit(image[None])
+    names = descriptor.get_feature_names_out()
+    assert names[[0, 9, 10, 60, -1]].tolist() == [
+        "radius1_block0_0_uniform0",
+        "radius1_block0_0_uniform9",
+        "radius1_block0_1_uniform0",
+        "radius2_block0_0_uniform0",
+        "radius2_block1_2_uniform9",
+    ]
+    counts = dict(zip(names, descriptor.transform(image[None])[0], strict=True))
+    assert counts["radius1_block0_1_uniform7"] == 3  # (0, 5), (1, 5) and (2, 5)
+    assert counts["radius2_block0_1_uniform7"] == 1  # (1, 4)
+    assert counts["radius2_block1_1_uniform7"] == 1  # (3, 4)
+    assert LTOGP((1, 1), mapping="ror").get_feature_names_out()[[0, -1]].tolist() == [
+        "block0_0_ror00",
+        "block0_0_ror35",
+    ]
+    assert LTOGP((1, 1), radius=[1]).get_feature_names_out()[7] == "radius1_block0_0_code007"
+
+
+def test_grid_search_over_options():
+    grid = {
+        "ltogp__mapping": ["ror", "uniform"],
+        "ltogp__normalize": [None, "l1"],
+        "ltogp__overlap": [0, 0.5],
+    }
+    y = np.arange(12) % 2
+    X = IMAGES.copy()
+    X[y == 1] = X[y == 1, :1]
+    search = GridSearchCV(make_pipeline(LTOGP((2, 2)), LogisticRegression()), grid, cv=2, error_score="raise")
+    assert search.fit(X, y).best_score_ == 1
+
+
 def test_set_output():
     frame = LTOGP((2, 2)).set_output(transform="pandas").fit_transform(IMAGES)
     assert isinstance(frame, pd.DataFrame)
@@ -101,6 +154,16 @@ def test_clone_and_pickle():
         (LTOGP(blocks=(21, 1)), IMAGES, ValueError, "blocks is (21, 1)"),
         (LTOGP(radius=-1), IMAGES, ValueError, "radius is -1"),
         (LTOGP(mode="edge"), list(IMAGES), ValueError, "mode is 'edge'"),
+        (LTOGP(mapping="var"), IMAGES, ValueError, "mapping is 'var'"),
+        (LTOGP(normalize="max"), IMAGES, ValueError, "normalize is 'max'"),
+        (LTOGP(overlap=1), IMAGES, ValueError, "overlap is 1;"),
+        (LTOGP(radius=(1, -2)), IMAGES, ValueError, "radius is (1, -2)"),
+        (
+            LTOGP(mask=np.ones((20, 31), bool)),
+            IMAGES,
+            ValueError,
+            "mask has shape (20, 31); must be (20, 30)",
+        ),
         (LTOGP(image_shape=(5, 7)), IMAGES[0], ValueError, "X has 30 columns, and image_shape is (5, 7)"),
         (LTOGP(image_shape=30), IMAGES[0], ValueError, "X has 30 columns, and image_shape is 30"),
     ],

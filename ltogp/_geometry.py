@@ -1,0 +1,69 @@
+"""Where borders, blocks and pieces of work lie."""
+
+from fractions import Fraction
+from functools import lru_cache
+from itertools import pairwise
+from math import floor
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+MODES = ("nearest", "reflect", "mirror", "constant", "wrap")
+
+
+@lru_cache(64)
+def border_sources(n: int, reach: int, mode: str) -> NDArray[np.intp]:
+    """Which of n pixels stands at -reach, ..., n + reach - 1 along an axis; -1 for a zero."""
+    i = np.arange(-reach, n + reach)
+    if mode == "nearest":
+        i = i.clip(0, n - 1)
+    elif mode == "constant":
+        i[(i < 0) | (i >= n)] = -1
+    elif mode == "wrap":
+        i %= n
+    elif mode == "reflect":  # d c b a | a b c d | d c b a, over and over
+        i %= 2 * n
+        i = np.minimum(i, 2 * n - 1 - i)
+    elif mode == "mirror":  # d c b | a b c d | c b a
+        period = max(1, 2 * n - 2)
+        i %= period
+        i = np.minimum(i, period - i)
+    else:
+        raise ValueError(f"mode is {mode!r}; must be one of {', '.join(MODES)}")
+    i = i.astype(np.intp)
+    i.flags.writeable = False
+    return i
+
+
+@lru_cache(64)
+def block_ranges(n: int, blocks: int, cuts: int, overlap: float) -> NDArray[np.intp]:
+    """First and last + 1 of the pixels of each block along an axis of n pixels, each block cut further."""
+    exact = Fraction(overlap).limit_denominator(10**6)
+    length = block_length(n, blocks, exact)
+    starts = [i * (1 - exact) * length for i in range(blocks)]
+    edges = [(floor(start), floor(start + length)) for start in starts]
+    cut = [(a + (b - a) * c // cuts, a + (b - a) * (c + 1) // cuts) for a, b in edges for c in range(cuts)]
+    bands = np.array(cut, np.intp)
+    bands.flags.writeable = False
+    return bands
+
+
+def block_length(n: int, blocks: int, overlap: Any) -> Any:
+    return n / (1 + (blocks - 1) * (1 - overlap))
+
+
+def split_work(n_frames: int, n_rows: int, threads: int) -> list[tuple[int, int, int, int]]:
+    """Cut frames (or, if they are few, their rows) into pieces (t0, t1, row0, row1): four for each thread.
+
+    Four, because with one each all would wait for the slowest.
+    """
+    if threads == 1:
+        return [(0, n_frames, 0, n_rows)]
+    pieces = 4 * threads
+    if n_frames >= pieces:
+        t = [n_frames * i // pieces for i in range(pieces + 1)]
+        return [(t0, t1, 0, n_rows) for t0, t1 in pairwise(t)]
+    per_frame = min(n_rows, -(-pieces // max(1, n_frames)))
+    y = [n_rows * i // per_frame for i in range(per_frame + 1)]
+    return [(t, t + 1, y0, y1) for t in range(n_frames) for y0, y1 in pairwise(y)]
