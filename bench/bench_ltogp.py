@@ -2,17 +2,23 @@
 
     pytest bench --benchmark-only -k ltogp
 
-Each table is one comparison; the number in brackets is the ratio to its fastest row. Frames are 128 x 128,
-uint8, in 8 x 8 blocks, in stacks of 100, on one thread, unless a table says otherwise.
+The last lines are the comparisons, one each. The two are run in turn, many times, and the ratio is the median
+of the ratios of neighbours, so that a machine that slows down slows down both. pytest-benchmark's own table,
+above the lines, has the times of the first of the two.
+
+Frames are 128 x 128, uint8, in 8 x 8 blocks, in stacks of 100, on one thread, unless a line says otherwise.
 """
 
 import ctypes
 import os
+import platform
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from statistics import median
+from time import perf_counter
 from typing import Any
 
 import mahotas.features
@@ -101,64 +107,209 @@ def numpy_histogram(frames: np.ndarray) -> np.ndarray:
     return np.bincount(bins.ravel(), minlength=len(frames) * 16384).reshape(-1, 16384).astype(np.float32)
 
 
+# ---------------------------------------------------------------------------------------------- comparing
+
+Run = Callable[[], object]
+
+
+class Lines:
+    """The lines of all comparisons, printed below pytest-benchmark's tables."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        terminalreporter.section(f"ltogp beside others, {_threads.thread_limit()} CPUs, {processor()}")
+        for line in self.lines:
+            terminalreporter.line(line)
+
+
+@pytest.fixture(scope="module")
+def lines(request: pytest.FixtureRequest) -> list[str]:
+    plugin = Lines()
+    request.config.pluginmanager.register(plugin)
+    return plugin.lines
+
+
+@pytest.fixture
+def compare(benchmark: Any, lines: list[str]) -> Callable[..., None]:
+    """Time `one` and `other` in turn; report the median ratio of one's time to the other's.
+
+    `per` is how many units either does in one call: 100 frames for a stack of 100. Times and ratio are of one
+    unit, so that two amounts of work compare per frame or per pixel.
+    """
+
+    def compare(
+        title: str,
+        one: Run,
+        other: Run,
+        *,
+        names: str,
+        per: tuple[float, float] = (100, 100),
+        unit: str = "us/frame",
+        rounds: int = 200,
+        speedup: bool = False,
+        goal: str = "",
+    ) -> None:
+        benchmark.group = "ltogp: the first of the two"
+        theirs: list[float] = []
+
+        def time_other() -> None:
+            start = perf_counter()
+            other()
+            theirs.append((perf_counter() - start) / per[1])
+
+        benchmark.pedantic(one, setup=time_other, rounds=rounds, warmup_rounds=2)
+        del theirs[:2]  # before the warm-up rounds
+        ours = [seconds / per[0] for seconds in benchmark.stats.stats.data]
+        ratios = [b / a if speedup else a / b for a, b in zip(ours, theirs, strict=True)]
+        scale = {"us": 1e6, "ms": 1e3, "ns": 1e9, "s": 1}[unit.split("/")[0]]
+        times = f"{median(ours) * scale:9.4g} | {median(theirs) * scale:<9.4g} {unit:<9}"
+        ratio = f"{median(ratios):7.3g} x {goal}"
+        lines.append(f"{title:<44}{names:<33}{times}{ratio}".rstrip())
+
+    return compare
+
+
+def processor() -> str:
+    try:
+        models = [x for x in Path("/proc/cpuinfo").read_text().splitlines() if x.startswith("model name")]
+        return models[0].partition(":")[2].strip()
+    except (OSError, IndexError):
+        return platform.processor()
+
+
 # ---------------------------------------------------------------------------------------------- histograms
 
 
 @pytest.mark.parametrize("images", IMAGES)
-@pytest.mark.parametrize("who", ["ltogp", "C"])
-def test_histogram(benchmark: Any, c_histogram: Any, images: str, who: str) -> None:
-    benchmark.group = f"histogram, {images}, into a new array"
+@pytest.mark.parametrize("into", ["new", "given"])
+def test_histogram(compare: Any, c_histogram: Any, images: str, into: str) -> None:
     frames = IMAGES[images]
-    if who == "C":
-        benchmark(c_histogram, frames)
-    else:
-        benchmark(ltogp.histogram, frames, n_jobs=1)
+    out = None if into == "new" else np.empty((100, 16384), np.float32)
+    compare(
+        f"histogram, {images}, into a {into} array",
+        lambda: ltogp.histogram(frames, out=out, n_jobs=1),
+        lambda: c_histogram(frames, out),
+        names="ltogp | C",
+        rounds=500,
+        goal="at most 1" if into == "new" else "",
+    )
 
 
-@pytest.mark.parametrize("images", IMAGES)
-@pytest.mark.parametrize("who", ["ltogp", "C"])
-def test_histogram_out(benchmark: Any, c_histogram: Any, images: str, who: str) -> None:
-    benchmark.group = f"histogram, {images}, into a given array"
-    frames, out = IMAGES[images], np.empty((100, 16384), np.float32)
-    if who == "C":
-        benchmark(c_histogram, frames, out)
-    else:
-        benchmark(ltogp.histogram, frames, out=out, n_jobs=1)
-
-
-@pytest.mark.parametrize("who", ["ltogp", "C", "NumPy"])
-def test_one_frame(benchmark: Any, c_histogram: Any, who: str) -> None:
-    benchmark.group = "histogram of a single frame, with the call from Python"
+def test_one_frame(compare: Any, c_histogram: Any) -> None:
     frame = FRAMES[:1]
-    np.testing.assert_array_equal(numpy_histogram(frame), ltogp.histogram(frame))
-    benchmark({"ltogp": ltogp.histogram, "C": c_histogram, "NumPy": numpy_histogram}[who], frame)
+    compare(
+        "histogram of a single frame, from Python",
+        lambda: ltogp.histogram(frame),
+        lambda: c_histogram(frame),
+        names="ltogp | C",
+        per=(1, 1),
+        rounds=1000,
+    )
 
 
-@pytest.mark.parametrize("who", ["ltogp", "NumPy"])
-def test_histogram_beside_numpy(benchmark: Any, who: str) -> None:
-    benchmark.group = "histogram, faces, beside NumPy"
-    benchmark(ltogp.histogram if who == "ltogp" else numpy_histogram, FRAMES)
+def test_numpy(compare: Any) -> None:
+    np.testing.assert_array_equal(numpy_histogram(FRAMES), ltogp.histogram(FRAMES))
+    compare(
+        "histogram, faces",
+        lambda: ltogp.histogram(FRAMES, n_jobs=1),
+        lambda: numpy_histogram(FRAMES),
+        names="ltogp | NumPy",
+        rounds=10,
+        speedup=True,
+    )
 
 
-# --------------------------------------------------------------------------------------------------- codes
+# --------------------------------------------------------------------------------------------------- threads
 
 
-@pytest.mark.parametrize("who", ["ltogp", "scikit-image LBP", "mahotas LBP"])
-def test_codes(benchmark: Any, who: str) -> None:
-    benchmark.group = "codes of a single frame"
-    frame = FRAMES[0]
-    if who == "ltogp":
-        benchmark(ltogp.encode, frame)
-    elif who == "mahotas LBP":
-        benchmark(mahotas.features.lbp, frame, 1, 8)
-    else:
-        benchmark(local_binary_pattern, frame, 8, 1)
+@pytest.mark.parametrize("into", ["new", "given"])
+def test_threads(compare: Any, into: str) -> None:
+    frames = noise(2000, 128, 128)
+    out = None if into == "new" else np.empty((2000, 16384), np.float32)
+    compare(
+        f"histogram, 2000 frames, into a {into} array",
+        lambda: ltogp.histogram(frames, out=out, n_jobs=2),
+        lambda: ltogp.histogram(frames, out=out, n_jobs=1),
+        names="two threads | one",
+        per=(2000, 2000),
+        rounds=30,
+        speedup=True,
+        goal="at least 1.85",
+    )
 
 
-@pytest.mark.parametrize("who", ["ltogp", "scipy.ndimage.correlate, eight times"])
-def test_templates(benchmark: Any, who: str) -> None:
-    benchmark.group = "codes of a single frame, 5 x 5 templates"
-    frame, templates = FRAMES[0], np.random.default_rng(0).standard_normal((8, 5, 5))
+@pytest.mark.parametrize("n_jobs", [1, 2])
+@pytest.mark.parametrize("shape", [(2160, 3840), (1, 2160, 3840)], ids=str)
+def test_large_image(compare: Any, shape: tuple[int, ...], n_jobs: int) -> None:
+    large, small = noise(*shape), noise(506, 128, 128)
+    compare(
+        f"histogram, {n_jobs} thread{'s' * (n_jobs > 1)}, per pixel",
+        lambda: ltogp.histogram(large, n_jobs=n_jobs),
+        lambda: ltogp.histogram(small, n_jobs=n_jobs),
+        names=f"{shape} | (506, 128, 128)",
+        per=(large.size, small.size),
+        unit="ns/pixel",
+        rounds=20,
+        goal="at most 1.25",
+    )
+
+
+# -------------------------------------------------------------------------------------------------- options
+
+
+@pytest.mark.parametrize(
+    ("dtype", "goal"),
+    [("bool", ""), ("uint16", "at most 2.5"), ("float32", "at most 4"), ("float64", "")],
+)
+def test_dtype(compare: Any, dtype: str, goal: str) -> None:
+    frames, out = FRAMES.astype(dtype), np.empty((100, 16384), np.float32)
+    compare(
+        "histogram, faces, into a given array",
+        lambda: ltogp.histogram(frames, out=out, n_jobs=1),
+        lambda: ltogp.histogram(FRAMES, out=out, n_jobs=1),
+        names=f"{dtype} | uint8",
+        goal=goal,
+    )
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"radius": 2}, {"radius": 3}, *({"mode": m} for m in ("reflect", "mirror", "constant", "wrap"))],
+    ids=str,
+)
+def test_radius_and_mode(compare: Any, options: dict[str, Any]) -> None:
+    out = np.empty((100, 16384), np.float32)
+    ((name, value),) = options.items()
+    compare(
+        "histogram, faces, into a given array",
+        lambda: ltogp.histogram(FRAMES, out=out, n_jobs=1, **options),
+        lambda: ltogp.histogram(FRAMES, out=out, n_jobs=1),
+        names=f"{name} {value} | {1 if name == 'radius' else 'nearest'}",
+        goal="at most 1.2",
+    )
+
+
+def paper_templates() -> np.ndarray:
+    templates = np.zeros((8, 5, 5))
+    templates[:, 2, 2] = 1
+    for k, (dy, dx) in enumerate(STEPS):
+        templates[k, 2 + dy, 2 + dx] = -2
+        templates[k, 2 + 2 * dy, 2 + 2 * dx] = 1
+    return templates
+
+
+TEMPLATES = {
+    "the paper's templates": paper_templates(),
+    "dense 5 x 5 templates": np.random.default_rng(0).standard_normal((8, 5, 5)),
+}
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_templates(compare: Any, name: str) -> None:
+    frame, templates = FRAMES[0], TEMPLATES[name]
 
     def scipy_codes() -> np.ndarray:
         image = frame.astype(np.float64)
@@ -166,65 +317,94 @@ def test_templates(benchmark: Any, who: str) -> None:
         return sum(bit.astype(np.uint8) << k for k, bit in enumerate(bits))
 
     np.testing.assert_array_equal(scipy_codes(), ltogp.encode(frame, templates=templates))
-    if who == "ltogp":
-        benchmark(ltogp.encode, frame, templates=templates)
-    else:
-        benchmark(scipy_codes)
+    compare(
+        f"codes of one frame, {name}",
+        lambda: ltogp.encode(frame, templates=templates, n_jobs=1),
+        scipy_codes,
+        names="ltogp | scipy correlate x 8",
+        per=(1, 1),
+        rounds=50,
+        speedup=True,
+        goal="at least 3",
+    )
 
 
-# -------------------------------------------------------------------------------------------------- options
+# --------------------------------------------------------------------------------------------- beside LBP
+
+OURS = {
+    "histograms of 100 frames": (lambda: ltogp.histogram(FRAMES, n_jobs=1), 100),
+    "histogram of one frame": (lambda: ltogp.histogram(FRAMES[0]), 1),
+    "codes of one frame": (lambda: ltogp.encode(FRAMES[0]), 1),
+}
+LBP = {
+    "scikit-image LBP codes": lambda: local_binary_pattern(FRAMES[0], 8, 1),
+    "mahotas LBP": lambda: mahotas.features.lbp(FRAMES[0], 1, 8),
+}
 
 
-@pytest.mark.parametrize("dtype", ["bool", "uint8", "uint16", "float32", "float64"])
-def test_dtype(benchmark: Any, dtype: str) -> None:
-    benchmark.group = "histogram, faces, by dtype"
-    frames, out = FRAMES.astype(dtype), np.empty((100, 16384), np.float32)
-    benchmark(ltogp.histogram, frames, out=out, n_jobs=1)
-
-
-@pytest.mark.parametrize(
-    "options",
-    [{"radius": r} for r in (1, 2, 3)] + [{"mode": m} for m in ("reflect", "mirror", "constant", "wrap")],
-    ids=str,
-)
-def test_border(benchmark: Any, options: dict[str, Any]) -> None:
-    benchmark.group = "histogram, faces, by radius and mode"
-    out = np.empty((100, 16384), np.float32)
-    benchmark(ltogp.histogram, FRAMES, out=out, n_jobs=1, **options)
-
-
-@pytest.mark.parametrize("n_jobs", [1, 2])
-def test_threads(benchmark: Any, n_jobs: int) -> None:
-    benchmark.group = f"histogram, 2000 frames, by threads ({_threads.thread_limit()} CPUs)"
-    frames, out = noise(2000, 128, 128), np.empty((2000, 16384), np.float32)
-    benchmark(ltogp.histogram, frames, out=out, n_jobs=n_jobs)
-
-
-@pytest.mark.parametrize("n_jobs", [1, 2])
-@pytest.mark.parametrize("images", ["506 frames of 128 x 128", "one of 3840 x 2160"])
-def test_large_image(benchmark: Any, images: str, n_jobs: int) -> None:
-    benchmark.group = f"histogram, {n_jobs} threads, small and large images of 8.3 million pixels"
-    stack = noise(2160, 3840) if images.startswith("one") else noise(506, 128, 128)
-    benchmark(ltogp.histogram, stack, n_jobs=n_jobs)
+@pytest.mark.parametrize("lbp", LBP)
+@pytest.mark.parametrize("what", OURS)
+def test_lbp(compare: Any, what: str, lbp: str) -> None:
+    ours, frames = OURS[what]
+    compare(
+        what,
+        ours,
+        LBP[lbp],
+        names=f"ltogp | {lbp}",
+        per=(frames, 1),
+        rounds=100,
+        speedup=True,
+        goal="at least 50",
+    )
 
 
 # ---------------------------------------------------------------------------------------------- first call
 
-FIRST_CALL = "import numpy as np, ltogp; ltogp.histogram(np.zeros((128, 128), np.uint8))"
-BOTH = FIRST_CALL + "; ltogp.encode(np.zeros((128, 128), np.uint8))"
+HISTOGRAM = "import numpy as np, ltogp; x = np.zeros((128, 128), np.uint8); ltogp.histogram(x)"
+ALL_KERNELS = HISTOGRAM + "; ltogp.encode(x)"
 
 
-@pytest.mark.parametrize("code", ["import numba", "import ltogp", FIRST_CALL])
-def test_first_call(benchmark: Any, code: str) -> None:
-    benchmark.group = "a new process, warm cache"
-    benchmark.pedantic(run_python, (code,), rounds=5, warmup_rounds=1)
+def run_python(code: str, cache: Path) -> float:
+    start = perf_counter()
+    subprocess.run(
+        [sys.executable, "-c", code], check=True, env={**os.environ, "NUMBA_CACHE_DIR": str(cache)}
+    )
+    return perf_counter() - start
 
 
-def test_compilation(benchmark: Any, tmp_path: Path) -> None:
-    benchmark.group = "a new process, cold cache, both uint8 kernels"
+def test_first_call(benchmark: Any, lines: list[str], tmp_path: Path) -> None:
+    """A new process that imports ltogp and calls it once, its cache being warm."""
+    run_python(ALL_KERNELS, tmp_path)
+    numba: list[float] = []
+    imported: list[float] = []
+
+    def others() -> None:
+        numba.append(run_python("import numba", tmp_path))
+        imported.append(run_python("import ltogp", tmp_path))
+
+    benchmark.group = "ltogp: a new process"
+    benchmark.pedantic(lambda: run_python(HISTOGRAM, tmp_path), setup=others, rounds=9)
+    for title, seconds in (("import ltogp", imported), ("first histogram", benchmark.stats.stats.data)):
+        over = median(b - a for a, b in zip(numba, seconds, strict=True))
+        times = f"{median(seconds):9.3f} | {median(numba):<9.3f} {'s':<9}"
+        goal = "s more, at most 0.4" if title != "import ltogp" else "s more"
+        lines.append(
+            f"{title + ', warm cache, new process':<44}{'ltogp | import numba':<33}{times}{over:7.3f} {goal}"
+        )
+
+
+def test_compilation(benchmark: Any, lines: list[str], tmp_path: Path) -> None:
+    """A new process that compiles all kernels for uint8, its cache being empty."""
+    numba: list[float] = []
     caches = iter(range(100))
-    benchmark.pedantic(lambda: run_python(BOTH, NUMBA_CACHE_DIR=str(tmp_path / str(next(caches)))), rounds=2)
-
-
-def run_python(code: str, **environment: str) -> None:
-    subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, **environment})
+    benchmark.group = "ltogp: a new process"
+    benchmark.pedantic(
+        lambda: run_python(ALL_KERNELS, tmp_path / str(next(caches))),
+        setup=lambda: numba.append(run_python("import numba", tmp_path)),
+        rounds=3,
+    )
+    seconds = benchmark.stats.stats.data
+    over = median(b - a for a, b in zip(numba, seconds, strict=True))
+    times = f"{median(seconds):9.3f} | {median(numba):<9.3f} {'s':<9}"
+    title = "all uint8 kernels, cold cache, new process"
+    lines.append(f"{title:<44}{'ltogp | import numba':<33}{times}{over:7.3f} s more, under 8")
