@@ -11,6 +11,8 @@ from threading import Lock
 
 import numba
 
+# Read once, as OpenMP does: Dask sets it for its workers in the process that starts them and leaves it so.
+_OMP_NUM_THREADS = os.environ.get("OMP_NUM_THREADS", "")
 _pool: ThreadPoolExecutor | None = None
 _lock = Lock()
 
@@ -25,8 +27,8 @@ def thread_limit() -> int:
         cpus = len(os.sched_getaffinity(0))
     except AttributeError:  # macOS, Windows
         cpus = os.cpu_count() or 1
-    openmp = os.environ.get("OMP_NUM_THREADS", "")
-    limit = int(openmp) if openmp.isdigit() else cpus  # OpenMP also allows a list, one number a level
+    # OpenMP also allows a list, one number for each level of nesting: that is left to OpenMP.
+    limit = int(_OMP_NUM_THREADS) if _OMP_NUM_THREADS.isdigit() else cpus
     return max(1, min(cpus, numba.config.NUMBA_NUM_THREADS, limit))
 
 
