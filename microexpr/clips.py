@@ -64,7 +64,10 @@ def read_clip(
         `size` is None.
     ModuleNotFoundError
         If PyAV (videos) or scikit-image (faces) is needed and not installed.
+    ValueError
+        If `margin` is negative or not finite.
     """
+    _check_margin(margin)  # here too: below, an error while a video is read is taken for the video's
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file or folder")
@@ -153,7 +156,7 @@ def find_face(frames: Iterable[NDArray[np.uint8]], margin: float = 0.1) -> Box:
     frames : iterable of ndarray of shape (height, width), uint8
         Frames of one size.
     margin : float
-        Border added on each side, as a fraction of the face, as far as the frame goes.
+        Border added on each side, 0 or more, as a fraction of the face, as far as the frame goes.
 
     Returns
     -------
@@ -164,7 +167,10 @@ def find_face(frames: Iterable[NDArray[np.uint8]], margin: float = 0.1) -> Box:
     ------
     ClipError
         If there is no face of at least a sixth of the frame's shorter side.
+    ValueError
+        If `margin` is negative or not finite.
     """
+    _check_margin(margin)
     try:
         import skimage.data
         from skimage.feature import Cascade
@@ -194,6 +200,11 @@ def find_face(frames: Iterable[NDArray[np.uint8]], margin: float = 0.1) -> Box:
     top, left = max(0, round(r - margin * face)), max(0, round(c - margin * face))
     bottom, right = (round(start + (1 + margin) * face) for start in (r, c))
     return top, left, min(bottom, height) - top, min(right, width) - left
+
+
+def _check_margin(margin: float) -> None:
+    if not 0 <= margin < np.inf:
+        raise ValueError(f"margin is {margin}; it must be 0 or more, as a fraction of the face")
 
 
 def _read_video(

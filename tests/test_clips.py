@@ -142,6 +142,12 @@ def test_margin_stops_at_the_frame():
     assert small[2] == small[3]
 
 
+@pytest.mark.parametrize("margin", [-0.5, np.nan, np.inf])
+def test_margin_below_zero(margin):
+    with pytest.raises(ValueError, match=f"^margin is {margin}; it must be 0 or more"):
+        read_clip(VIDEO / "single_face.mp4", margin=margin)
+
+
 def test_a_large_frame_gives_the_same_face():
     frame = read_clip(VIDEO / "single_face.mp4", face=False, size=None)[0]
     box = np.array(find_face([frame]))
