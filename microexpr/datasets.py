@@ -7,6 +7,8 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from .clips import image_paths
 
 if TYPE_CHECKING:
@@ -124,9 +126,12 @@ def _casme2_clip(row: dict, subjects: dict[str, Path]) -> dict:
 
 def _number(row: dict, column: str) -> int:
     try:
-        return int(row[column])
+        number = float(row[column])
     except (TypeError, ValueError):
-        raise ValueError(f"{column} is {row[column]!r}; it must be a whole number") from None
+        number = np.nan
+    if not number.is_integer():
+        raise ValueError(f"{column} is {row[column]!r}; it must be a whole number")
+    return int(number)
 
 
 def _frame_number(path: Path) -> int | None:

@@ -217,6 +217,12 @@ def test_each_problem_is_reported_and_the_rest_goes_on(copy):
         read_casme2(copy, strict=True)
 
 
+def test_a_frame_number_with_a_fraction_is_not_rounded(copy):
+    rewrite(copy, lambda sheet: sheet.isetitem(2, [46.5, *sheet["OnsetFrame"][1:]]))
+    (problem,) = read_casme2(copy).attrs["problems"]
+    assert problem == f"{SHEET}, row 2: OnsetFrame is 46.5; it must be a whole number"
+
+
 def test_no_data_set(tmp_path, copy):
     with pytest.raises(FileNotFoundError, match="no such folder"):
         read_casme2(tmp_path / "missing")
