@@ -12,6 +12,7 @@ Both descriptors see the same pixels, in the same blocks, at the same radius r, 
 borders, and the classifier is the same: the nearest neighbour in Hellinger distance.
 """
 
+import argparse
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -42,7 +43,14 @@ class Task(NamedTuple):
 
 def main(arguments: list[str]) -> None:
     """Print the table."""
-    tasks = [*texture_tasks(), *(face_tasks(Path(arguments[0])) if arguments else [])]
+    parser = argparse.ArgumentParser(
+        description="Classify textures and faces by LTOGP, and by LBP beside it."
+    )
+    parser.add_argument(
+        "faces", nargs="?", type=Path, help="folder of portraits of equal size, one a subject"
+    )
+    faces = parser.parse_args(arguments).faces
+    tasks = [*texture_tasks(), *(face_tasks(faces) if faces else [])]
     print(f"{'task':<20}{'blocks':>8}{'classes':>9}{'tested':>8}{'chance':>8}", end="")
     print("".join(f"{name:>12}" for name in DESCRIPTORS))
     for task in tasks:
