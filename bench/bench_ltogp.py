@@ -24,6 +24,7 @@ from typing import Any
 import mahotas.features
 import numpy as np
 import pytest
+from numba import njit
 from PIL import Image
 from scipy.ndimage import correlate
 from skimage.feature import local_binary_pattern
@@ -241,6 +242,51 @@ def test_threads(compare: Any, into: str) -> None:
     )
 
 
+def control_kernel(kind: str) -> Callable[..., int]:
+    """A loop without memory beyond the L1 cache: what a second thread can gain on this machine."""
+    if kind == "scalar":
+
+        @njit(nogil=True)
+        def scalar(x: np.ndarray, times: int) -> int:
+            state = np.uint64(1)
+            for _ in range(times * len(x)):
+                state = state * np.uint64(6364136223846793005) + np.uint64(1442695040888963407)
+            return np.intp(state & np.uint64(1))
+
+        return scalar
+
+    @njit(nogil=True)
+    def vector(x: np.ndarray, times: int) -> int:
+        for _ in range(times):
+            for i in range(len(x)):
+                x[i] = x[i] * np.float32(0.999) + np.float32(0.001)
+        return 0
+
+    return vector
+
+
+@pytest.mark.parametrize("kind", ["scalar", "vector"])
+def test_threads_control(compare: Any, kind: str) -> None:
+    kernel = control_kernel(kind)
+    times = 2_000 if kind == "scalar" else 30_000
+    arrays = [np.ones(2048, np.float32) for _ in range(8)]
+
+    def run(n_threads: int) -> None:
+        _threads.run(lambda i: kernel(arrays[i], times), [(i,) for i in range(8)], n_threads)
+
+    compare(
+        f"control: a {kind} loop in the L1 cache",
+        lambda: run(2),
+        lambda: run(1),
+        names="two threads | one",
+        per=(8, 8),
+        unit="us/piece",
+        rounds=30,
+        speedup=True,
+        goal="what this machine gives",
+    )
+
+
 @pytest.mark.parametrize("n_jobs", [1, 2])
 @pytest.mark.parametrize("shape", [(2160, 3840), (1, 2160, 3840)], ids=str)
 def test_large_image(compare: Any, shape: tuple[int, ...], n_jobs: int) -> None:
@@ -292,6 +338,16 @@ def test_radius_and_mode(compare: Any, options: dict[str, Any]) -> None:
     )
 
 
+def test_mask(compare: Any) -> None:
+    mask, out = FRAMES[0] > np.median(FRAMES[0]), np.empty((100, 16384), np.float32)
+    compare(
+        "histogram, faces, into a given array",
+        lambda: ltogp.histogram(FRAMES, out=out, n_jobs=1, mask=mask),
+        lambda: ltogp.histogram(FRAMES, out=out, n_jobs=1),
+        names="mask | none",
+    )
+
+
 def paper_templates() -> np.ndarray:
     templates = np.zeros((8, 5, 5))
     templates[:, 2, 2] = 1
@@ -326,6 +382,48 @@ def test_templates(compare: Any, name: str) -> None:
         rounds=50,
         speedup=True,
         goal="at least 3",
+    )
+
+
+# ------------------------------------------------------------------------------------------- three planes
+
+CLIP = noise(100, 128, 128)
+
+
+def numpy_histogram_top(clip: np.ndarray) -> np.ndarray:
+    def sums(images: np.ndarray, blocks: int) -> np.ndarray:
+        """Blocks (blocks, 8) of images (n, H, W), summed over all of them (blocks = 8) or each n // 8."""
+        (n, height, width) = images.shape
+        row = np.arange(height) * blocks // height
+        group = np.zeros(n, np.intp) if blocks == 8 else np.arange(n) * 8 // n
+        block = (group[:, None, None] + row[:, None]) * 8 + np.arange(width) * 8 // width
+        return np.bincount((numpy_codes(images) + 256 * block).ravel(), minlength=16384)
+
+    xy, xt, yt = sums(clip, 8), sums(clip.transpose(1, 0, 2), 1), sums(clip.transpose(2, 0, 1), 1)
+    yt = yt.reshape(8, 8, 256).swapaxes(0, 1).ravel()  # from columns of blocks to rows
+    return np.concatenate([xy, xt, yt]).astype(np.float32)
+
+
+def test_top(compare: Any) -> None:
+    np.testing.assert_array_equal(numpy_histogram_top(CLIP), ltogp.histogram_top(CLIP))
+    compare(
+        "histogram_top, 100 frames, one thread",
+        lambda: ltogp.histogram_top(CLIP, n_jobs=1),
+        lambda: numpy_histogram_top(CLIP),
+        names="ltogp | NumPy",
+        rounds=5,
+        speedup=True,
+    )
+
+
+def test_top_threads(compare: Any) -> None:
+    compare(
+        "histogram_top, 100 frames",
+        lambda: ltogp.histogram_top(CLIP, n_jobs=2),
+        lambda: ltogp.histogram_top(CLIP, n_jobs=1),
+        names="two threads | one",
+        rounds=50,
+        speedup=True,
     )
 
 

@@ -43,6 +43,8 @@ def check_images(images: ArrayLike, name: str = "images") -> tuple[NDArray[Any],
 
 def check_finite(results: list[int], stack: NDArray[Any], name: str = "images") -> None:
     """Raise if a kernel met a NaN or an infinity: each returns the frame where, or -1."""
+    if results == [-1]:
+        return
     bad = [t for t in results if t >= 0]
     if not bad:
         return
@@ -66,7 +68,7 @@ def check_blocks(blocks: Any, height: int, width: int) -> tuple[int, int]:
 
 
 def check_overlap(overlap: Any) -> float:
-    if not isinstance(overlap, Real) or isinstance(overlap, bool):
+    if type(overlap) is not float and (not isinstance(overlap, Real) or isinstance(overlap, bool)):
         raise TypeError(f"overlap is {overlap!r}; must be a number")
     if not 0 <= float(overlap) < 1:
         raise ValueError(f"overlap is {overlap}; must be at least 0 and less than 1")
@@ -84,7 +86,9 @@ def check_mask(mask: Any, shape: tuple[int, ...]) -> NDArray[np.uint8]:
 
 
 def check_normalize(normalize: Any) -> int:
-    if normalize is not None and not isinstance(normalize, str):
+    if normalize is None:
+        return 0
+    if not isinstance(normalize, str):
         raise TypeError(f"normalize is {normalize!r}; must be None, l1, l2 or l1-sqrt")
     if normalize not in NORMS:
         raise ValueError(f"normalize is {normalize!r}; must be None, l1, l2 or l1-sqrt")
@@ -92,7 +96,7 @@ def check_normalize(normalize: Any) -> int:
 
 
 def check_radii(radius: Any) -> list[int]:
-    if not isinstance(radius, tuple | list):
+    if type(radius) is int or not isinstance(radius, tuple | list):
         return [check_radius(radius, "an integer or a tuple of integers")]
     if not all(map(_is_int, radius)):
         raise TypeError(f"radius is {radius!r}; must be an integer or a tuple of integers")
@@ -139,7 +143,7 @@ def check_n_jobs(n_jobs: Any, n_pixels: int) -> int:
     """Return how many threads to use for this many pixels."""
     if n_jobs is None:
         n_jobs = -1
-    if not _is_int(n_jobs):
+    elif not _is_int(n_jobs):
         raise TypeError(f"n_jobs is {n_jobs!r}; must be None or an integer")
     if n_jobs < 1 and n_jobs != -1:
         raise ValueError(f"n_jobs is {n_jobs}; must be None, -1 or at least 1")

@@ -8,8 +8,10 @@ vectorises (codes of a 128 x 128 frame: 260 -> 18 µs). Literals too, for uint64
 """
 
 import os
+import sys
 from collections.abc import Callable
 from functools import cache
+from importlib.util import find_spec
 from threading import Lock
 from typing import Any
 
@@ -67,12 +69,13 @@ def histogram(
     """
     n_blocks = len(edges)
     n_bins = 256 if table is None else np.intp(table.max()) + 1
+    identity = n_bins == 256  # the only mapping with that many bins
     stride, height = chunk_shape(frames, reach)
     padded = np.empty((height + 2 * reach) * stride + 2 * reach + 64, frames.dtype)
     chunk = np.empty((height * stride + 63) // 64 * 64, np.uint8)
     words = chunk.view(np.uint64)  # here, because a view in `count` costs reference counting: 13.7 -> 12.9 µs
     sums = np.empty(height * stride if len(weights) else 0)
-    counters = np.zeros(10 * 256, np.uint8)
+    counters = np.zeros(12 * 256, np.uint8)
     bad = -1
     for t in range(t0, t1):
         above, bottom = 0, -1
@@ -91,7 +94,8 @@ def histogram(
                 else:
                     code_gradients(padded, n_rows, stride, reach, chunk)
                 if table is not None:
-                    map_codes(chunk, n_rows, stride, table)
+                    if not identity:
+                        map_codes(chunk, n_rows, stride, table)
                     if mask.size:
                         clear_masked(chunk, n_rows, stride, mask, t, y)
                 new = y == bands[b, 0]
@@ -316,7 +320,7 @@ def count(chunk, words, n_rows, stride, x0, x1, counters, new, out, f, first_bin
     one, a constant frame takes 28 µs to count, with eight 4.4. Eight codes are read at a time, as one word,
     going down the columns of words; one code at a time takes 13.6 µs for all, this 10.8.
 
-    A counter may grow by 63 until it is read (see `counted`), that is 63 // n_rows columns of words.
+    A counter may grow by 63 until it is read (see `grow`), that is 63 // n_rows columns of words.
     """
     n, s = _i(n_rows), _i(stride)
     last = _i(x1) >> _i(3)
@@ -353,28 +357,36 @@ def count(chunk, words, n_rows, stride, x0, x1, counters, new, out, f, first_bin
 @njit(forceinline=True)  # so that the compiler knows when n_bins is 256
 def add(counters, new, out, f, o, n_bins):
     """Add to out[f, o:o + n_bins] what was counted since the last time; `new` overwrites what is there."""
+    grow(counters)
     if new:
         for i in range(n_bins):
-            out[f, o + i] = np.float32(counted(counters, i))
+            out[f, o + i] = np.float32(grown(counters, i))
     else:
         for i in range(n_bins):
-            out[f, o + i] += np.float32(counted(counters, i))
+            out[f, o + i] += np.float32(grown(counters, i))
 
 
 @njit
-def counted(c, i):
-    """Return how much the eight counters of code i grew since the last time.
+def grow(c):
+    """Set c[2560:3072] to how much each code's first and last four counters grew since the last time.
 
     Clearing them would write 2048 bytes a block; they count on modulo 256 instead (12.9 -> 11.5 µs), and
     the sum of each half is compared with what it was: right as long as four counters grow by less than 256.
-    The casts keep it in 8 and 16 bits, where vectors are longest.
+    A loop of its own, all in 8 bits, which takes 64 at a time; with the floats in it, 16: 10.6 -> 10.4 µs.
     """
-    a = np.uint8(c[i] + c[_i(256) + i] + c[_i(512) + i] + c[_i(768) + i])
-    b = np.uint8(c[_i(1024) + i] + c[_i(1280) + i] + c[_i(1536) + i] + c[_i(1792) + i])
-    grown = np.uint16(np.uint16(np.uint8(a - c[_i(2048) + i])) + np.uint16(np.uint8(b - c[_i(2304) + i])))
-    c[_i(2048) + i] = a
-    c[_i(2304) + i] = b
-    return grown
+    for i in range(_i(256)):
+        a = np.uint8(c[i] + c[_i(256) + i] + c[_i(512) + i] + c[_i(768) + i])
+        b = np.uint8(c[_i(1024) + i] + c[_i(1280) + i] + c[_i(1536) + i] + c[_i(1792) + i])
+        c[_i(2560) + i] = np.uint8(a - c[_i(2048) + i])
+        c[_i(2816) + i] = np.uint8(b - c[_i(2304) + i])
+        c[_i(2048) + i] = a
+        c[_i(2304) + i] = b
+
+
+@njit
+def grown(c, i):
+    """Return how much all eight counters of code i grew."""
+    return np.uint16(np.uint16(c[_i(2560) + i]) + np.uint16(c[_i(2816) + i]))
 
 
 # ---------------------------------------------------------------------------------------------- normalization
@@ -401,6 +413,7 @@ def sum_of_squares(out, f, first, n):
 # ------------------------------------------------------------------------------------------------ compilation
 
 _lock = Lock()
+_ready: dict[tuple[str, np.dtype, bool], Callable[..., int]] = {}
 
 
 def compiled(name: str, dtype: np.dtype, options: bool = False) -> Callable[..., int]:
@@ -408,8 +421,11 @@ def compiled(name: str, dtype: np.dtype, options: bool = False) -> Callable[...,
 
     With `options` it takes a table, and a mask if it counts; otherwise None.
     """
-    with _lock:  # threads that start together wait for one compilation
-        return _compiled(name, dtype, options)
+    kernel = _ready.get((name, dtype, options))
+    if kernel is None:
+        with _lock:  # threads that start together wait for one compilation
+            kernel = _ready[name, dtype, options] = _compiled(name, dtype, options)
+    return kernel
 
 
 @cache
@@ -432,10 +448,40 @@ def _compiled(name: str, dtype: np.dtype, options: bool) -> Callable[..., int]:
         signature = (frames, n, n, n, n, pairs, pairs, *geometry, counts, n, table, mask)
     else:
         kernel, signature = normalize, (types.float32[:, ::1], n, n)
+    _load_numba()
     try:
         return njit(signature, nogil=True, cache=True)(kernel)
     except RuntimeError:  # nowhere to cache: neither beside this file nor in the user's cache directory
         return njit(signature, nogil=True)(kernel)
+
+
+def _load_numba() -> None:
+    """Load what Numba needs for its first kernel, without scipy.linalg: 0.38 -> 0.20 s.
+
+    It imports that only to learn whether np.dot could be compiled. Here it learns that from SciPy being
+    there, and imports scipy.linalg when some np.dot is in fact compiled.
+    """
+    if "numba.np.arraymath" in sys.modules or "scipy.linalg" in sys.modules:
+        return
+    try:
+        from numba.np import linalg
+
+        ensure_blas, check_width = linalg.ensure_blas, linalg._check_lapack_int_width
+    except (ImportError, AttributeError):  # another version of Numba: it takes its time
+        return
+
+    def find_blas() -> None:
+        if find_spec("scipy") is None:
+            raise ImportError("no SciPy")
+        check_width()
+
+    linalg.ensure_blas = find_blas
+    try:
+        from numba.np import arraymath
+
+        arraymath.ensure_blas = ensure_blas
+    finally:
+        linalg.ensure_blas = ensure_blas
 
 
 def _new_lock() -> None:

@@ -1,7 +1,9 @@
 """LTOGP codes and block histograms: what is computed. The loops are in `_kernels.py`."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from math import ceil
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -105,20 +107,22 @@ def encode(
     """
     stack, shape = check_images(image)
     n_frames, height, width = stack.shape
-    taps, weights, reach = check_templates(templates, check_radius(radius))
-    rows, columns = border_sources(height, reach, mode), border_sources(width, reach, mode)
+    geometry = geometry_of(height, width, check_radius(radius), mode, templates, stack.dtype)
     bins, _ = mapping_bins(mapping)
     table = None if mapping == "default" else bins
     threads = check_n_jobs(n_jobs, stack.size)
 
     codes = np.empty((n_frames, height, width), np.uint8)
     kernel = _kernels.compiled("encode", stack.dtype, options=table is not None)
-    geometry = (rows, columns, reach, taps, weights, FLIP[stack.dtype])
 
     def encode_rows(t0: int, t1: int, y0: int, y1: int) -> int:
         return kernel(stack, t0, t1, y0, y1, *geometry, codes, table)
 
-    check_finite(_threads.run(encode_rows, split_work(n_frames, height, threads), threads), stack)
+    if threads == 1:
+        results = [encode_rows(0, n_frames, 0, height)]
+    else:
+        results = _threads.run(encode_rows, split_work(n_frames, height, threads), threads)
+    check_finite(results, stack)
     return codes.reshape(shape)
 
 
@@ -184,13 +188,6 @@ def histogram(
     ValueError
         If an image is empty, smaller than `blocks` or holds NaN or infinity, or an argument is out of range.
 
-    Notes
-    -----
-    Dask arrays are described chunk by chunk of images, each chunk holding whole images::
-
-        chunks = (images.chunks[0], 16384)
-        images.map_blocks(ltogp.histogram, n_jobs=1, drop_axis=(1, 2), new_axis=1, chunks=chunks, dtype="f4")
-
     References
     ----------
     .. [1] Niu, Tao, Li, Huang, Lian, "Discriminative video representation with temporal order for
@@ -208,16 +205,26 @@ def histogram(
     np.float32(256.0)
     >>> ltogp.histogram(frames, radius=(1, 2, 3), mapping="uniform", normalize="l1").shape
     (3, 1920)
+
+    Dask arrays are described chunk by chunk; each chunk must hold whole images:
+
+    >>> import dask.array as da
+    >>> images = da.from_array(frames, chunks=(2, -1, -1))
+    >>> options = {"n_jobs": 1, "dtype": np.float32}  # Dask has threads of its own
+    >>> chunks = (images.chunks[0], 16384)
+    >>> W = images.map_blocks(ltogp.histogram, drop_axis=(1, 2), new_axis=1, chunks=chunks, **options)
+    >>> W.shape, W.numblocks, bool((W.compute() == V).all())
+    ((3, 16384), (2, 1), True)
+    >>> codes = images.map_blocks(ltogp.encode, n_jobs=1, dtype=np.uint8)
+    >>> codes.compute().shape
+    (3, 128, 128)
     """
     stack, shape = check_images(images)
     n_frames, height, width = stack.shape
     by, bx = check_blocks(blocks, height, width)
     shared = check_overlap(overlap)
-    geometries = []
-    for r in check_radii(radius):
-        taps, weights, reach = check_templates(templates, r)
-        rows, columns = border_sources(height, reach, mode), border_sources(width, reach, mode)
-        geometries.append((rows, columns, reach, taps, weights, FLIP[stack.dtype]))
+    radii = check_radii(radius)
+    geometries = [geometry_of(height, width, r, mode, templates, stack.dtype) for r in radii]
     bins, n_bins = mapping_bins(mapping)
     visible = None if mask is None else check_mask(mask, shape)
     norm = check_normalize(normalize)
@@ -230,9 +237,11 @@ def histogram(
 
     # A few large images keep all threads busy only if their rows of blocks are cut into bands. Bands also
     # keep each count below 2**24, where float32 stops counting.
-    wanted = -(-4 * threads // (by * max(1, n_frames))) if threads > 1 else 1
-    most = (block_length(height, by, shared) + 1) * (block_length(width, bx, shared) + 1)
-    cuts = min(max(wanted, ceil(most / EXACT)), height // by)
+    cuts = 1
+    if threads > 1 or height * width > EXACT:
+        wanted = -(-4 * threads // (by * max(1, n_frames))) if threads > 1 else 1
+        most = (block_length(height, by, shared) + 1) * (block_length(width, bx, shared) + 1)
+        cuts = min(max(wanted, ceil(most / EXACT)), height // by)
     bands, edges = block_ranges(height, by, cuts, shared), block_ranges(width, bx, 1, shared)
     n_counts = len(bands) * bx * n_bins  # at one radius
     counts = out if cuts == 1 else np.empty((n_frames, len(geometries) * n_counts), np.float32)
@@ -255,13 +264,44 @@ def histogram(
                     return bad
         return -1
 
-    check_finite(_threads.run(count_bands, split_work(n_frames, len(bands), threads), threads), stack)
+    if threads == 1:
+        results = [count_bands(0, n_frames, 0, len(bands))]
+    else:
+        results = _threads.run(count_bands, split_work(n_frames, len(bands), threads), threads)
+    check_finite(results, stack)
     if cuts > 1:
         by_cut = flat.reshape(n_frames, len(geometries) * by, cuts, bx * n_bins)
         out[...] = by_cut.sum(axis=2, dtype=np.float64).reshape(shape)
     if norm:
         normalize_blocks(out[None] if out.ndim == 1 else out, n_bins, norm, threads)
     return out
+
+
+def geometry_of(
+    height: int, width: int, radius: int, mode: str, templates: ArrayLike | None, dtype: np.dtype
+) -> tuple[Any, ...]:
+    """Return what kernels take as rows, columns, reach, taps, weights and flip."""
+    if templates is None:
+        return _default_geometry(height, width, radius, mode, dtype)
+    return _geometry(height, width, mode, dtype, *check_templates(templates, radius))
+
+
+@lru_cache(64)  # for calls with one small image, where every step before the kernel is felt
+def _default_geometry(height: int, width: int, radius: int, mode: str, dtype: np.dtype) -> tuple[Any, ...]:
+    return _geometry(height, width, mode, dtype, *check_templates(None, radius))
+
+
+def _geometry(
+    height: int,
+    width: int,
+    mode: str,
+    dtype: np.dtype,
+    taps: NDArray[np.intp],
+    weights: NDArray[np.float64],
+    reach: int,
+) -> tuple[Any, ...]:
+    rows, columns = border_sources(height, reach, mode), border_sources(width, reach, mode)
+    return rows, columns, reach, taps, weights, FLIP[dtype]
 
 
 def normalize_blocks(out: NDArray[np.float32], n_bins: int, norm: int, threads: int) -> None:

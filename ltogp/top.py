@@ -1,11 +1,13 @@
 """LTOGP on three orthogonal planes of a clip."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from threading import Lock
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ltogp import _threads
 from ltogp._checks import (
     check_blocks,
     check_finite,
@@ -94,35 +96,42 @@ def histogram_top(
     norm = check_normalize(normalize)
     visible = None if mask is None else np.broadcast_to(check_mask(mask, shape).view(bool), shape)
 
-    def count(axes: tuple[int, int, int], groups: Iterable[Any], blocks: tuple[int, int]) -> NDArray[Any]:
-        """Sum the histograms over each group of images, cut along the first of the axes."""
-        images = stack.transpose(axes)
-        masks = None if visible is None else visible.transpose(axes)
+    threads = check_n_jobs(n_jobs, stack.size)
+    # Of each plane, the axes of its images in `stack` and their blocks; and which images share histograms.
+    xy, xt, yt = ((0, 1, 2), (by, bx)), ((1, 0, 2), (1, bx)), ((2, 0, 1), (1, by))
+    planes = ((xy, [(0, n_frames)]), (xt, rows.tolist()), (yt, columns.tolist()))
+    sums: list[list[Any]] = [[0] * len(groups) for _, groups in planes]
+    pieces = []
+    for p, ((axes, _), groups) in enumerate(planes):
         # A few images at a time, so that memory does not grow with the clip; float32 sums them exactly.
-        step = max(1, min(64, EXACT // images[0].size))
-        sums = []
-        for first, last in groups:
-            total: Any = 0
-            for t in range(first, last, step):
-                chunk = slice(t, min(t + step, last))
-                total = total + histogram(
-                    images[chunk],
-                    blocks,
-                    radius=radius,
-                    mode=mode,
-                    templates=templates,
-                    mapping=mapping,
-                    overlap=overlap,
-                    mask=None if masks is None else masks[chunk],
-                    n_jobs=n_jobs,
-                ).sum(axis=0).astype(np.float64)
-            sums.append(total)
-        return np.array(sums)
+        step = max(1, min(64, EXACT // (shape[axes[1]] * shape[axes[2]])))
+        for g, (first, last) in enumerate(groups):
+            pieces += [(p, g, t, min(t + step, last)) for t in range(first, last, step)]
+    lock = Lock()
 
-    xy = count((0, 1, 2), [(0, n_frames)], (by, bx)).reshape(-1, by, bx, n_bins)
-    xt = count((1, 0, 2), rows, (1, bx)).reshape(by, -1, bx, n_bins).transpose(1, 0, 2, 3)
-    yt = count((2, 0, 1), columns, (1, by)).reshape(bx, -1, by, n_bins).transpose(1, 2, 0, 3)
-    out = np.stack([xy, xt, yt]).astype(np.float32).ravel()
+    def count(p: int, g: int, first: int, last: int) -> int:
+        """Add the histograms of images first:last of plane p to the sum of group g."""
+        axes, images_blocks = planes[p][0]
+        counts = histogram(
+            stack.transpose(axes)[first:last],
+            images_blocks,
+            radius=radius,
+            mode=mode,
+            templates=templates,
+            mapping=mapping,
+            overlap=overlap,
+            mask=None if visible is None else visible.transpose(axes)[first:last],
+            n_jobs=1,
+        ).sum(axis=0)
+        with lock:  # integers: exact in float64, in any order
+            sums[p][g] = sums[p][g] + counts.astype(np.float64)
+        return -1
+
+    _threads.run(count, pieces, threads)
+    of_xy = np.array(sums[0]).reshape(-1, by, bx, n_bins)
+    of_xt = np.array(sums[1]).reshape(by, -1, bx, n_bins).transpose(1, 0, 2, 3)
+    of_yt = np.array(sums[2]).reshape(bx, -1, by, n_bins).transpose(1, 2, 0, 3)
+    out = np.stack([of_xy, of_xt, of_yt]).astype(np.float32).ravel()
     if norm:
-        normalize_blocks(out[None], n_bins, norm, check_n_jobs(n_jobs, stack.size))
+        normalize_blocks(out[None], n_bins, norm, threads)
     return out

@@ -269,6 +269,27 @@ assert "sklearn" in sys.modules
     assert out.strip() == "[]"
 
 
+def test_first_call_leaves_scipy_linalg_to_those_who_need_it():
+    run_python(
+        """
+import sys, numba, numpy as np, ltogp
+ltogp.encode(np.eye(3, dtype=np.uint8))
+assert "scipy.linalg" not in sys.modules
+
+@numba.njit
+def users_own(a, x):
+    return np.dot(a, a), np.linalg.inv(a), np.convolve(x, x)
+
+a = np.array([[2.0, 1.0], [0.0, 4.0]])
+for actual, expected in zip(users_own(a, a[0]), (a @ a, np.linalg.inv(a), np.convolve(a[0], a[0]))):
+    np.testing.assert_allclose(actual, expected)
+assert "scipy.linalg" in sys.modules
+from numba.np import arraymath, linalg
+assert arraymath.ensure_blas is linalg.ensure_blas and linalg.ensure_blas.__module__ == linalg.__name__
+"""
+    )
+
+
 def test_unknown_attribute():
     with pytest.raises(AttributeError, match="module 'ltogp' has no attribute 'lbp'"):
         ltogp.lbp  # noqa: B018
