@@ -1,15 +1,18 @@
 """Joint ℓ2,1-norm feature selection (Nie et al. 2010), solved to a certified duality gap.
 
 `solve` and the functions of the problem are plain NumPy; `L21Selector` is scikit-learn's selector around
-them.
+them. `solve_squared` and `solve_logistic` are the same penalty with other losses, to compare with.
 """
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from .problem import critical_gamma, feasible_dual, objective, one_hot, relative_gap
-from .solvers import L21Result, solve
+from .solvers import L21Result, path, solve
 
 if TYPE_CHECKING:
+    from .losses import solve_logistic, solve_squared
+    from .plots import plot_residuals
     from .selector import L21Selector
 
 __all__ = [
@@ -19,17 +22,27 @@ __all__ = [
     "feasible_dual",
     "objective",
     "one_hot",
+    "path",
+    "plot_residuals",
     "relative_gap",
     "solve",
+    "solve_logistic",
+    "solve_squared",
 ]
+
+# Loaded when first used: scikit-learn, Numba and matplotlib, which `solve` does not need.
+_MODULES = {
+    "L21Selector": "selector",
+    "plot_residuals": "plots",
+    "solve_logistic": "losses",
+    "solve_squared": "losses",
+}
 
 
 def __getattr__(name: str) -> Any:
-    if name == "L21Selector":  # imports scikit-learn, which `solve` does not need
-        from .selector import L21Selector
-
-        return L21Selector
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f".{_MODULES[name]}", __name__), name)
 
 
 def __dir__() -> list[str]:

@@ -6,13 +6,20 @@ import time
 
 import numpy as np
 from scipy.linalg import blas, lapack
+from scipy.sparse import issparse
 
 from . import problem
-from .problem import Floats, row_norms
+from .problem import Floats, Matrix, row_norms
 
 
 def irls(
-    X: Floats, Y: Floats, radius: Floats, tol: float, max_iter: int, deadline: float, W0: Floats | None
+    X: Matrix,
+    Y: Floats,
+    radius: Floats,
+    tol: float,
+    max_iter: int,
+    deadline: float,
+    W0: Floats | None,
 ) -> tuple[Floats, Floats, int]:
     """W, feasible Λ and the number of steps."""
     n, d = X.shape
@@ -40,7 +47,7 @@ def irls(
 
 
 def irls_step(
-    X: Floats, Y: Floats, radius: Floats, w_norms: Floats, e_norms: Floats, smoothing: float
+    X: Matrix, Y: Floats, radius: Floats, w_norms: Floats, e_norms: Floats, smoothing: float
 ) -> tuple[Floats, Floats, Floats]:
     """W, E = Y - XW and Λ of one step.
 
@@ -52,18 +59,45 @@ def irls_step(
     times the largest: a row that reaches zero would otherwise stay there, and two such samples make the
     matrix singular.
     """
-    d_w = np.hypot(w_norms, smoothing * w_norms.max())
-    d_e = np.hypot(e_norms, smoothing * e_norms.max()) / radius
+    d_w, d_e = _weights(Y, radius, w_norms, e_norms, smoothing)
     dual = _solve_positive(weighted_gram(X, d_w), d_e, Y)
     return d_w[:, None] * problem.correlations(X, dual), d_e[:, None] * dual, dual
 
 
-def weighted_gram(X: Floats, weights: Floats) -> Floats:
+def irls_step_by_features(
+    X: Floats, Y: Floats, radius: Floats, w_norms: Floats, e_norms: Floats, smoothing: float
+) -> tuple[Floats, Floats, Floats]:
+    """W, E and Λ of the same step by a d x d system, for fewer features than samples.
+
+        W = (γ Xᵀ D_e⁻¹ X + D_w⁻¹)⁻¹ γ Xᵀ D_e⁻¹ Y,    E = Y - XW,    Λ = γ D_e⁻¹ E.
+
+    Where residuals go to zero, E loses its digits, and Λ with it: good to start from, not to converge with.
+    """
+    d_w, d_e = _weights(Y, radius, w_norms, e_norms, smoothing)
+    right = problem.correlations(X, Y / d_e[:, None])
+    W = _solve_positive(weighted_gram(X.T, 1.0 / d_e), 1.0 / d_w, right)
+    E = problem.residual(X, Y, W)
+    return W, E, E / d_e[:, None]
+
+
+def _weights(
+    Y: Floats, radius: Floats, w_norms: Floats, e_norms: Floats, smoothing: float
+) -> tuple[Floats, Floats]:
+    """Diagonals of D_w and D_e / γ."""
+    d_e = np.hypot(e_norms, smoothing * e_norms.max())
+    d_e = np.maximum(d_e, 1e-12 * row_norms(Y).max())  # W0 may fit every sample exactly
+    return np.hypot(w_norms, smoothing * w_norms.max()), d_e / radius
+
+
+def weighted_gram(X: Matrix, weights: Floats) -> Floats:
     """X diag(weights) Xᵀ in float64, upper triangle only."""
+    if issparse(X):
+        return np.asfortranarray((X.multiply(weights) @ X.T).toarray())
     n, d = X.shape
     G = np.zeros((n, n), order="F")
-    # A megabyte or two of columns at a time: the scaled copy stays in the cache and X is never copied whole.
-    step = max(1, (1 << 18) // n)
+    # Half a megabyte of columns at a time: the scaled copy stays in the cache, X is never copied whole. With
+    # fewer than 128 columns, the time would go into moving G through memory.
+    step = max(128, (1 << 16) // n)
     for j in range(0, d, step):
         A = X[:, j : j + step] * np.sqrt(weights[j : j + step])
         G = blas.dsyrk(1.0, A.T, beta=1.0, c=G, trans=1, overwrite_c=1)
@@ -84,12 +118,12 @@ def _solve_positive(G: Floats, diagonal: Floats, Y: Floats) -> Floats:
         ridge = max(1e-16, 10.0 * ridge)
 
 
-def _drop_leftovers(X: Floats, W: Floats, w_norms: Floats, radius: Floats, allowance: float) -> Floats:
+def _drop_leftovers(X: Matrix, W: Floats, w_norms: Floats, radius: Floats, allowance: float) -> Floats:
     """Set W's smallest rows to zero, as many as provably raise the objective by at most `allowance`.
 
     Row j adds at most ‖W_j‖ Σ_i γ_i |X_ij| to the loss. IRLS itself only shrinks rows, by a factor a step.
     """
-    reach = radius @ np.abs(X)
+    reach = problem.correlations(abs(X), radius[:, None])[:, 0]
     order = np.argsort(w_norms * reach, kind="stable")
     dropped = order[np.cumsum((w_norms * reach)[order]) <= allowance]
     W = W.copy()

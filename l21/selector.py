@@ -1,28 +1,38 @@
-"""scikit-learn's feature selector around `solve`."""
+"""scikit-learn's feature selector around `solve`, and around the same penalty with other losses."""
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from joblib import Parallel, delayed
 from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import issparse
 from sklearn.base import BaseEstimator
+from sklearn.dummy import DummyClassifier
 from sklearn.feature_selection import SelectorMixin
-from sklearn.utils.multiclass import check_classification_targets
+from sklearn.linear_model import LinearRegression
+from sklearn.metrics import get_scorer
+from sklearn.model_selection import GroupKFold, StratifiedGroupKFold, check_cv
+from sklearn.svm import SVC
+from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from .problem import Floats, correlations, critical_gamma, one_hot, row_norms
-from .solvers import solve
+from .losses import solve_logistic, solve_squared
+from .problem import Floats, correlations, one_hot, row_norms, unit_rows
+from .solvers import L21Result, solve
 
 
 class L21Selector(SelectorMixin, BaseEstimator):
-    """Select features by the rows of the W that minimises γ‖XW - Y‖_{2,1} + ‖W‖_{2,1}, Y the one-hot classes.
+    """Select features by the rows of the W that minimises γ‖XW - Y‖_{2,1} + ‖W‖_{2,1}.
 
-    X is used as given, and its scale decides: the problem has no solution but W = 0 where γ <=
-    `critical_gamma`, and multiplying X by s is the same as multiplying γ by s. Standardise first, inside the
-    pipeline so that it is fitted on the training fold only.
+    Y is the one-hot classes, or targets of a regression (see `task`). X is used as given, and its scale
+    decides: the problem has no solution but W = 0 where γ <= `critical_gamma`, and multiplying X by s is the
+    same as multiplying γ by s. Standardise first, inside the pipeline so that it is fitted on the training
+    fold only.
 
     Features rank by the length of their row, ‖W_j‖. Rows that are zero rank after them, by how near they are
     to entering, ‖(XᵀΛ)_j‖ <= 1, with Λ the dual optimum; equal ones by their index.
@@ -33,35 +43,72 @@ class L21Selector(SelectorMixin, BaseEstimator):
         How many features to keep: a count, a fraction of all features (rounded, at least one), or None for
         those with a non-zero row. With fewer non-zero rows than asked for, a warning says so and the nearest
         ones fill up.
-    gamma : float or ("critical", factor), default 1.0
-        γ, or a multiple of `critical_gamma(X, Y)`: ("critical", 10) is the same problem at any scale of X.
+    gamma : float, ("critical", factor) or "cv", default 1.0
+        γ; or a multiple of the largest γ at which W = 0 is optimal, so that ("critical", 10) is the same
+        problem at any scale of X; or "cv": the multiple is chosen by cross-validation inside `fit`.
+    loss : {"l21", "squared", "logistic"}, default "l21"
+        Eq. (4), or the same penalty with another loss: see `solve_squared` (MultiTaskLasso, scikit-feature's
+        `ls_l21`) and `solve_logistic` (`ll_l21`). γ multiplies each of them.
+    task : {"auto", "classification", "regression"}, default "auto"
+        What y (n,) is. "auto" asks scikit-learn's `type_of_target`: floats with a fractional part are a
+        regression, anything else is classes; say "regression" for whole numbers that are quantities. A y
+        (n, c) is targets as it is: labels where it holds 0 and 1 only, else a regression. Eq. (4) has no
+        intercept, and classes and labels get none; the targets of a regression are centred at their medians
+        (`intercept_`), which one far-off sample does not move. Centre X as well.
     solver : {"auto", "newton", "irls"}, default "auto"
-        See `solve`.
+        See `solve`; for loss="l21".
     tol : float, default 1e-6
         Relative duality gap to solve to.
     max_iter : int, optional
         Most steps of the solver.
+    cv : int, splitter or iterable, default 5
+        For gamma="cv": folds, stratified for classes. Where `fit` gets groups and this is a number, no group
+        is in two folds.
+    gammas : int or array, default 8
+        For gamma="cv": the multiples of the critical γ to try, or how many between 1.5 and 150. The critical
+        γ is that of all of X, in every fold.
+    scoring : str or callable, optional
+        For gamma="cv": a scikit-learn scorer. With classes it scores a linear SVM (C = 1) on the selected
+        features, by default its accuracy; with labels or a regression it scores the prediction XW +
+        intercept, by default by its mean distance to y, negative. Of equal scores the smallest γ wins.
+    n_jobs : int, optional
+        For gamma="cv": folds at a time, as in joblib.
 
     Attributes
     ----------
     coef_ : array (d, c)
         W.
+    intercept_ : array (c,)
+        Medians of the targets of a regression, else 0.
     dual_ : array (n, c)
-        Λ.
+        Λ; 0 for samples of weight 0.
     dual_gap_ : float
         Certified relative duality gap.
     objective_ : float
     gamma_ : float
         γ as a number.
+    cv_results_ : dict of arrays
+        For gamma="cv": `gamma`, `factor`, `mean_test_score`, `std_test_score` and `split0_test_score`, ...;
+        `pandas.DataFrame` makes a table of it.
     scores_ : array (d,)
         ‖W_j‖ where it is not zero, ‖(XᵀΛ)_j‖ - 1 <= 0 elsewhere: in falling order, the ranking.
     ranking_ : array (d,) of int
         1 for the best feature, d for the last.
     support_ : array (d,) of bool
         The selected features.
+    residuals_ : array (n,)
+        ‖(XW - Y)_i‖, how far each sample is off (with the logistic loss, the probabilities). NaN for samples
+        of weight 0. `plot_residuals` shows them.
+    zero_residual_ : array (n,) of bool
+        The samples that are met: residual at most √tol times the longest row of Y. Centred X without
+        intercept meets no one-hot row exactly.
+    outliers_ : array of int
+        The other samples, by falling residual: the first ones may be mislabelled. A sample of a rare class is
+        further off than one of a frequent class.
     n_iter_ : int
         Steps of the solver.
     classes_ : array (c,)
+        Only with classes.
     n_features_in_ : int
     feature_names_in_ : array (d,)
         Only when X has feature names that are all strings.
@@ -80,66 +127,102 @@ class L21Selector(SelectorMixin, BaseEstimator):
     >>> selector = L21Selector(n_features_to_select=2).fit(StandardScaler().fit_transform(X), y)
     >>> selector.get_support(indices=True)
     array([2, 3])
+
+    γ by cross-validation, and a regression:
+
+    >>> from sklearn.datasets import load_diabetes
+    >>> X, y = load_diabetes(return_X_y=True)
+    >>> selector = L21Selector(gamma="cv", task="regression").fit(StandardScaler().fit_transform(X), y)
+    >>> selector.get_support().sum() > 3
+    np.True_
     """
 
     def __init__(
         self,
         n_features_to_select: int | float | None = None,
-        gamma: float | tuple[str, float] = 1.0,
+        gamma: float | str | tuple[str, float] = 1.0,
         *,
+        loss: str = "l21",
+        task: str = "auto",
         solver: str = "auto",
         tol: float = 1e-6,
         max_iter: int | None = None,
+        cv: Any = 5,
+        gammas: int | ArrayLike = 8,
+        scoring: str | Callable[..., float] | None = None,
+        n_jobs: int | None = None,
     ) -> None:
         self.n_features_to_select = n_features_to_select
         self.gamma = gamma
+        self.loss = loss
+        self.task = task
         self.solver = solver
         self.tol = tol
         self.max_iter = max_iter
+        self.cv = cv
+        self.gammas = gammas
+        self.scoring = scoring
+        self.n_jobs = n_jobs
 
-    def fit(self, X: Any, y: Any, sample_weight: ArrayLike | None = None) -> L21Selector:
+    def fit(
+        self, X: Any, y: Any, sample_weight: ArrayLike | None = None, groups: ArrayLike | None = None
+    ) -> L21Selector:
         """Solve for W and rank the features.
 
         Parameters
         ----------
-        X : array (n, d)
-        y : array (n,)
-            Class labels, at least two classes.
+        X : array or sparse matrix (n, d)
+        y : array (n,) or (n, c)
+            Class labels, at least two classes, or targets: see `task`.
         sample_weight : array (n,), optional
             Multiplies γ of each sample; weight 0 leaves the sample out.
+        groups : array (n,), optional
+            For gamma="cv": the subject of each sample, for the splitter. In a pipeline:
+            `fit(X, y, l21selector__groups=...)`, or `set_fit_request(groups=True)` and metadata routing.
         """
-        X, y = validate_data(self, X, y, dtype=[np.float64, np.float32])
-        check_classification_targets(y)
-        d = X.shape[1]
-        n_select = _count(self.n_features_to_select, d)
-        weights = None
+        X, y = validate_data(
+            self, X, y, dtype=[np.float64, np.float32], accept_sparse=("csr", "csc"), multi_output=True
+        )
+        if self.loss not in ("l21", "squared", "logistic"):
+            raise ValueError(f"loss needs to be 'l21', 'squared' or 'logistic', got {self.loss!r}")
+        if self.solver not in ("auto", "newton", "irls"):
+            raise ValueError(f"solver needs to be 'auto', 'newton' or 'irls', got {self.solver!r}")
+        (n, d), n_select = X.shape, _count(self.n_features_to_select, X.shape[1])
+        weights = np.ones(n)
         if sample_weight is not None:
             weights = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
-            kept = weights > 0.0
-            X, y, weights = X[kept], y[kept], weights[kept]
-        Y, self.classes_ = one_hot(y)
-        if len(self.classes_) < 2:
-            raise ValueError(f"y has only one class, {self.classes_.tolist()}; selection needs at least 2")
+        kept = np.flatnonzero(weights > 0.0)
+        y = y.toarray() if issparse(y) else y
+        y = y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
+        problem = _Problem.of(X, y, weights, _kind(y[kept], self.task))
+        if self.loss == "logistic" and problem.kind == "regression":
+            raise ValueError("loss='logistic' needs classes, or labels 0 and 1; y is continuous")
+        if problem.kind == "classes":
+            self.classes_ = problem.classes
+        elif hasattr(self, "classes_"):
+            del self.classes_  # of an earlier fit
 
-        self.gamma_ = _gamma(self.gamma, X, Y, weights)
-        result = solve(
-            X,
-            Y,
-            self.gamma_ if weights is None else self.gamma_ * weights,
-            solver=self.solver,
-            tol=self.tol,
-            max_iter=self.max_iter,
-        )
-        self.coef_, self.dual_, self.objective_ = result.W, result.dual, result.objective
+        if isinstance(self.gamma, str) and self.gamma == "cv":
+            self.gamma_, self.cv_results_ = self._cross_validate(X, y, weights, groups, problem, n_select)
+        else:
+            self.gamma_ = _gamma(self.gamma, problem, self.loss)
+        result = self._solve(problem, self.gamma_)
+        self.coef_, self.objective_ = result.W, result.objective
+        self.intercept_ = problem.intercept
+        self.dual_ = np.zeros((n, problem.Y.shape[1]))
+        self.dual_[kept] = result.dual
         self.dual_gap_, self.n_iter_ = result.gap, result.n_iter
 
-        lengths = row_norms(result.W)
-        nearness = row_norms(correlations(X, result.dual))
-        self.scores_ = np.where(lengths > 0.0, lengths, np.minimum(nearness - 1.0, 0.0))
-        order = np.argsort(-self.scores_, kind="stable")
+        self.residuals_ = np.full(n, np.nan)
+        self.residuals_[kept] = result.residuals
+        self.zero_residual_ = self.residuals_ <= np.sqrt(self.tol) * row_norms(problem.Y).max()
+        largest_first = kept[np.argsort(-self.residuals_[kept], kind="stable")]
+        self.outliers_ = largest_first[~self.zero_residual_[largest_first]]
+
+        self.scores_, order = _rank(problem.X, result)
         self.ranking_ = np.empty(d, dtype=np.intp)
         self.ranking_[order] = np.arange(1, d + 1)
-        n_rows = np.count_nonzero(lengths)
+        n_rows = np.count_nonzero(result.W.any(axis=1))
         if n_rows == 0:
             warnings.warn(
                 f"W = 0: gamma={self.gamma_:.4g} is not above the critical gamma of this X and y, so "
@@ -159,6 +242,87 @@ class L21Selector(SelectorMixin, BaseEstimator):
         self.support_ = self.ranking_ <= (n_rows if n_select is None else n_select)
         return self
 
+    def _solve(self, problem: _Problem, gamma: float, W0: Floats | None = None) -> L21Result:
+        X, Y, radius = problem.X, problem.Y, gamma * problem.weights
+        options: dict[str, Any] = {"tol": self.tol, "max_iter": self.max_iter, "W0": W0}
+        if self.loss == "squared":
+            return solve_squared(X, Y, radius, **options)
+        if self.loss == "logistic":
+            return solve_logistic(X, Y, radius, **options)
+        return solve(X, Y, radius, solver=self.solver, **options)
+
+    def _cross_validate(
+        self, X: Any, y: Any, weights: Floats, groups: Any, problem: _Problem, n_select: int | None
+    ) -> tuple[float, dict[str, NDArray]]:
+        """Return the best γ, and the table of all."""
+        if isinstance(self.gammas, Integral) and self.gammas >= 1:
+            factors = np.geomspace(1.5, 150.0, int(self.gammas))
+        else:
+            factors = np.unique(np.asarray(self.gammas, dtype=np.float64))
+            if factors.size == 0 or not (np.isfinite(factors).all() and factors[0] > 0.0):
+                raise ValueError(f"gammas needs to be a count, or positive factors, got {self.gammas!r}")
+        gammas = factors * _critical(problem, self.loss)
+        cv, classes = self.cv, problem.kind == "classes"
+        if groups is not None and (cv is None or isinstance(cv, Integral)):
+            cv = (StratifiedGroupKFold if classes else GroupKFold)(n_splits=5 if cv is None else int(cv))
+        splits = check_cv(cv, y, classifier=classes).split(X, y, groups)
+        scores = np.array(
+            Parallel(n_jobs=self.n_jobs)(
+                delayed(self._score)(X, y, weights, problem, gammas, n_select, train, test)
+                for train, test in splits
+            )
+        )
+        mean = scores.mean(axis=0)
+        if not np.isfinite(mean).all():
+            raise ValueError(f"scoring={self.scoring!r} gave NaN or infinity at gamma={gammas}: {mean}")
+        table = {"gamma": gammas, "factor": factors, "mean_test_score": mean}
+        table["std_test_score"] = scores.std(axis=0)
+        table |= {f"split{k}_test_score": score for k, score in enumerate(scores)}
+        return float(gammas[mean.argmax()]), table
+
+    def _score(
+        self,
+        X: Any,
+        y: Any,
+        weights: Floats,
+        whole: _Problem,
+        gammas: Floats,
+        n_select: int | None,
+        train: NDArray,
+        test: NDArray,
+    ) -> list[float]:
+        """Score one fold at every γ, from the smallest up, each started from the one before."""
+        # Weight 0 leaves a sample out of the test as well: its class may be in no other sample.
+        train, test = (
+            part[weights[part] > 0.0]
+            for part in (np.arange(len(weights))[train], np.arange(len(weights))[test])
+        )
+        part = _Problem.of(X[train], y[train], weights[train], whole.kind, whole.classes)
+        weighted = {} if (weights == 1.0).all() else {"sample_weight": weights[test]}
+        W, scores = None, []
+        for gamma in gammas:
+            result = self._solve(part, gamma, W)
+            W = result.W
+            model: Any
+            if whole.kind == "classes":
+                n_rows = np.count_nonzero(W.any(axis=1))
+                features = np.sort(_rank(part.X, result)[1][: n_rows if n_select is None else n_select])
+                label = y[train]
+                if len(features) == 0 or len(np.unique(label)) == 1:
+                    model, features = DummyClassifier(strategy="most_frequent"), np.array([0])
+                else:
+                    model = SVC(kernel="linear")
+                model.fit(X[train][:, features], label, sample_weight=weights[train])
+                scorer = get_scorer(self.scoring or "accuracy")
+                scores.append(scorer(model, X[test][:, features], y[test], **weighted))
+                continue
+            model = LinearRegression()
+            model.coef_, model.intercept_ = W.T, part.intercept
+            target = y[test].reshape(len(test), -1)
+            scorer = _minus_distance if self.scoring is None else get_scorer(self.scoring)
+            scores.append(scorer(model, X[test], target, **weighted))
+        return scores
+
     def _get_support_mask(self) -> NDArray[np.bool_]:
         check_is_fitted(self)
         return self.support_
@@ -166,7 +330,76 @@ class L21Selector(SelectorMixin, BaseEstimator):
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.target_tags.required = True
+        tags.target_tags.multi_output = True
+        tags.input_tags.sparse = True
         return tags
+
+
+class _Problem(NamedTuple):
+    """X, Y and weights of the samples with a weight above 0, and what Y was made of."""
+
+    X: Any
+    Y: Floats
+    weights: Floats
+    kind: str  # "classes", "labels" or "regression"
+    classes: NDArray | None
+    intercept: Floats
+
+    @classmethod
+    def of(cls, X: Any, y: NDArray, weights: Floats, kind: str, classes: NDArray | None = None) -> _Problem:
+        kept = weights > 0.0
+        if not kept.all():
+            X, y, weights = X[kept], y[kept], weights[kept]
+        if kind == "classes":
+            if classes is None:
+                Y, classes = one_hot(y)
+                if len(classes) < 2:
+                    raise ValueError(f"y has only one class, {classes.tolist()}; selection needs at least 2")
+            else:
+                Y = (y[:, None] == classes).astype(np.float64)
+            return cls(X, Y, weights, kind, classes, np.zeros(len(classes)))
+        Y = y.reshape(len(y), -1).astype(np.float64)
+        center = _medians(Y, weights) if kind == "regression" else np.zeros(Y.shape[1])
+        return cls(X, Y - center, weights, kind, None, center)
+
+
+def _kind(y: NDArray, task: str) -> str:
+    """Say what y is: "classes", "labels" or "regression"."""
+    if task not in ("auto", "classification", "regression"):
+        raise ValueError(f"task needs to be 'auto', 'classification' or 'regression', got {task!r}")
+    if task == "regression":
+        return "regression"
+    if y.ndim == 2:
+        if type_of_target(y) == "multilabel-indicator":
+            return "labels"
+        if task == "classification":
+            raise ValueError("task='classification' needs y (n,), or labels (n, c) of 0 and 1")
+        return "regression"
+    if task == "auto" and type_of_target(y) == "continuous":
+        return "regression"
+    check_classification_targets(y)
+    return "classes"
+
+
+def _medians(Y: Floats, weights: Floats) -> Floats:
+    """Lower weighted median of each column: a weight of 2 is the sample twice."""
+    order = np.argsort(Y, axis=0, kind="stable")
+    total = np.cumsum(weights[order], axis=0)
+    middle = (total < 0.5 * total[-1]).sum(axis=0)
+    columns = np.arange(Y.shape[1])
+    return Y[order[middle, columns], columns]
+
+
+def _rank(X: Any, result: L21Result) -> tuple[Floats, NDArray]:
+    """Score of each feature, and the features from the best to the last."""
+    lengths = row_norms(result.W)
+    nearness = row_norms(correlations(X, result.dual))
+    scores = np.where(lengths > 0.0, lengths, np.minimum(nearness - 1.0, 0.0))
+    return scores, np.argsort(-scores, kind="stable")
+
+
+def _minus_distance(model: LinearRegression, X: Any, Y: Floats, sample_weight: Floats | None = None) -> float:
+    return -float(np.average(row_norms(model.predict(X) - Y), weights=sample_weight))
 
 
 def _count(n_features: int | float | None, d: int) -> int | None:
@@ -185,13 +418,20 @@ def _count(n_features: int | float | None, d: int) -> int | None:
     )
 
 
-def _gamma(gamma: float | tuple[str, float], X: Floats, Y: Floats, weights: Floats | None) -> float:
+def _critical(problem: _Problem, loss: str) -> float:
+    """Largest γ at which W = 0 is optimal, or 1 where it always is."""
+    # Minus the gradient of each loss at W = 0; ℓ2,1 has none where Y_i = 0.
+    pull = {"l21": unit_rows(problem.Y), "squared": problem.Y, "logistic": problem.Y - 0.5}[loss]
+    largest = row_norms(correlations(problem.X, problem.weights[:, None] * pull)).max()
+    return float(1.0 / largest) if largest > 0.0 else 1.0
+
+
+def _gamma(gamma: float | str | tuple[str, float], problem: _Problem, loss: str) -> float:
     if isinstance(gamma, tuple | list) and len(gamma) == 2 and gamma[0] == "critical":
         factor = gamma[1]
         if not (isinstance(factor, Real) and 0.0 < factor < np.inf):
             raise ValueError(f"gamma=('critical', factor) needs a positive factor, got {factor!r}")
-        critical = critical_gamma(X, Y, weights)
-        return float(factor) * (critical if np.isfinite(critical) else 1.0)
+        return float(factor) * _critical(problem, loss)
     if not (isinstance(gamma, Real) and 0.0 < gamma < np.inf):
-        raise ValueError(f"gamma needs to be a positive number or ('critical', factor), got {gamma!r}")
+        raise ValueError(f"gamma needs to be a positive number, ('critical', factor) or 'cv', got {gamma!r}")
     return float(gamma)

@@ -5,15 +5,17 @@ from __future__ import annotations
 import time
 import warnings
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
+from tqdm import tqdm
 
 from . import problem
 from ._blas import one_blas_thread
 from .irls import irls
 from .newton import newton
-from .problem import Floats, row_norms
+from .problem import Floats, Matrix, row_norms
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,9 @@ class L21Result:
     solver : str
     converged : bool
         Whether `gap` <= tol.
+    residuals : array (n,), float64
+        ‖(XW - Y)_i‖ for each sample: zero up to rounding for the samples that W fits, largest for outliers.
+        None from a solver of another loss.
     """
 
     W: Floats
@@ -46,10 +51,11 @@ class L21Result:
     n_iter: int
     solver: str
     converged: bool
+    residuals: Floats | None = None
 
 
 def solve(
-    X: ArrayLike,
+    X: Matrix,
     Y: ArrayLike,
     gamma: float | ArrayLike = 1.0,
     *,
@@ -66,8 +72,9 @@ def solve(
 
     Parameters
     ----------
-    X : array (n, d), float32 or float64
-        Samples by features; other dtypes become float64.
+    X : array or sparse matrix (n, d), float32 or float64
+        Samples by features; other dtypes become float64. A float32 X is never copied whole to float64, nor a
+        sparse one made dense: only the columns that the solver works on are.
     Y : array (n, c)
         One-hot classes (`one_hot` makes them from labels), or any targets.
     gamma : float or array (n,), default 1
@@ -82,9 +89,12 @@ def solve(
     max_iter : int, optional
         Most steps of the solver; default 1000 (newton), 10000 (irls).
     time_limit : float, optional
-        Seconds after which to stop, with the best W and Λ so far.
+        Seconds after which to stop, with the best W and Λ so far; looked at between steps.
     W0 : array (d, c), optional
-        Where to start: the solution of a similar problem, such as the same X at another γ or other samples.
+        Where to start: the solution of a similar problem, such as the same X at a smaller γ (`path` does
+        that), or another training fold, whose features and most of whose samples are the same:
+        ``result = solve(X[train], Y[train], W0=result.W)`` from fold to fold. The gap is certified whatever
+        W0 is.
 
     Returns
     -------
@@ -95,7 +105,7 @@ def solve(
     ValueError
         On NaN or infinity, shapes that don't match, gamma <= 0.
     TypeError
-        On arrays that aren't dense and real.
+        On arrays that aren't real.
 
     Warns
     -----
@@ -138,9 +148,10 @@ def solve(
         result = _zero_solution(X, Y, radius)
         if result is None:
             W, dual, n_iter = algorithm(X, Y, radius, tol, max_iter or most, deadline, W0)
-            upper = problem.primal(X, Y, W, radius)
+            residuals = row_norms(problem.residual(X, Y, W))
+            upper = float(radius @ residuals + row_norms(W).sum())
             gap = problem.gap_of(upper, float(np.vdot(dual, Y)))
-            result = L21Result(W, upper, gap, dual, n_iter, algorithm.__name__, gap <= tol)
+            result = L21Result(W, upper, gap, dual, n_iter, algorithm.__name__, gap <= tol, residuals)
     if not result.converged:
         from sklearn.exceptions import ConvergenceWarning
 
@@ -153,7 +164,77 @@ def solve(
     return result
 
 
-def _zero_solution(X: Floats, Y: Floats, radius: Floats) -> L21Result | None:
+def path(
+    X: Matrix, Y: ArrayLike, gammas: ArrayLike, *, progress: bool | None = None, **options: Any
+) -> list[L21Result]:
+    """Solve min_W γ‖XW - Y‖_{2,1} + ‖W‖_{2,1} at each γ of `gammas`, with warm starts.
+
+    From the smallest γ to the largest, each starting from the solution before: W grows from nothing to the
+    features that the largest γ needs.
+
+    Parameters
+    ----------
+    X : array or sparse matrix (n, d)
+    Y : array (n, c)
+    gammas : array (m,)
+        Numbers > 0 in any order. A grid that means the same at any scale of X is
+        ``l21.critical_gamma(X, Y) * np.geomspace(1, 100, 20)``.
+    progress : bool, optional
+        Show a progress bar; by default only when standard error is a terminal.
+    **options
+        Of `solve`: solver, tol, max_iter, time_limit (the last two for each γ), W0 for the smallest γ.
+
+    Returns
+    -------
+    list of L21Result
+        In the order of `gammas`. Those that stopped early have converged=False.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As `solve`, before anything is solved.
+
+    Warns
+    -----
+    sklearn.exceptions.ConvergenceWarning
+        From each γ that stopped early, naming it.
+
+    Examples
+    --------
+    >>> import numpy as np, l21
+    >>> X = np.random.default_rng(0).standard_normal((20, 50))
+    >>> Y, _ = l21.one_hot(X[:, 3] > 0)
+    >>> gammas = l21.critical_gamma(X, Y) * np.array([1.0, 2.0, 4.0])
+    >>> results = l21.path(X, Y, gammas)
+    >>> [int(np.count_nonzero(result.W.any(axis=1))) for result in results]  # features that are used
+    [0, 3, 18]
+    """
+    gammas = np.asarray(gammas, dtype=np.float64)
+    if gammas.ndim != 1:
+        raise ValueError(f"gammas has shape {gammas.shape}; it needs to be (m,), one number for each problem")
+    for i, gamma in enumerate(gammas):
+        if not 0.0 < gamma < np.inf:
+            raise ValueError(f"gammas needs to be positive and finite, got {gamma} at position {i}")
+    problem.check_problem(X, Y, 1.0)
+
+    results: dict[int, L21Result] = {}
+    W0 = options.pop("W0", None)
+    for i in tqdm(
+        np.argsort(gammas, kind="stable").tolist(),
+        desc="gamma",
+        delay=2,
+        disable=None if progress is None else not progress,
+    ):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            results[i] = solve(X, Y, gammas[i], W0=W0, **options)
+        for warning in caught:
+            warnings.warn(f"gamma={gammas[i]:.6g}: {warning.message}", warning.category, stacklevel=2)
+        W0 = results[i].W
+    return [results[i] for i in range(len(gammas))]
+
+
+def _zero_solution(X: Matrix, Y: Floats, radius: Floats) -> L21Result | None:
     """W = 0 with its certificate Λ_i = γ Y_i / ‖Y_i‖, if that Λ is feasible: then γ <= γ_crit."""
     dual = radius[:, None] * problem.unit_rows(Y)
     longest = row_norms(problem.correlations(X, dual)).max()
@@ -161,6 +242,8 @@ def _zero_solution(X: Floats, Y: Floats, radius: Floats) -> L21Result | None:
     if longest > 1.0 + 8 * np.finfo(float).eps:
         return None
     dual /= max(1.0, longest)
-    primal = float(radius @ row_norms(Y))
+    residuals = row_norms(Y)
+    primal = float(radius @ residuals)
     gap = problem.gap_of(primal, float(np.vdot(dual, Y)))
-    return L21Result(np.zeros((X.shape[1], Y.shape[1])), primal, gap, dual, 0, "closed form", True)
+    W = np.zeros((X.shape[1], Y.shape[1]))
+    return L21Result(W, primal, gap, dual, 0, "closed form", True, residuals)

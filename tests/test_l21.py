@@ -8,7 +8,6 @@ import cvxpy as cp
 import numpy as np
 import pytest
 import scipy.io
-import scipy.sparse
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
@@ -419,9 +418,9 @@ def test_bad_arguments_of_the_pieces():
         l21.one_hot(np.eye(2))
 
 
-@pytest.mark.parametrize("X", [X_GOOD * 1j, X_GOOD.astype(object), scipy.sparse.csr_array(X_GOOD), [["a"]]])
-def test_not_dense_and_real(X):
-    with pytest.raises(TypeError, match=r"X has dtype .*; it needs to be a dense array"):
+@pytest.mark.parametrize("X", [X_GOOD * 1j, X_GOOD.astype(object), [["a"]]])
+def test_not_real(X):
+    with pytest.raises(TypeError, match=r"X has dtype .*; it needs to be an array of real numbers"):
         l21.solve(X, Y_GOOD)
 
 

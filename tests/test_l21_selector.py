@@ -2,14 +2,19 @@
 
 from pathlib import Path
 
+import joblib
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 import scipy.io
+import scipy.sparse
+import sklearn
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
+from sklearn.datasets import load_digits, load_iris
 from sklearn.exceptions import NotFittedError
-from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.model_selection import GridSearchCV, GroupKFold, KFold, cross_val_score, cross_validate
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
@@ -17,6 +22,7 @@ from sklearn.utils.estimator_checks import estimator_checks_generator
 
 import l21
 from l21 import L21Selector
+from l21.plots import plot_residuals
 
 DATA = Path(__file__).parents[2] / "shared" / "data" / "selection"
 
@@ -26,11 +32,19 @@ DATA = Path(__file__).parents[2] / "shared" / "data" / "selection"
     ("estimator", "check"),
     [
         pytest.param(estimator, check, id=f"{check.func.__name__}-{estimator}")
-        for selector in (L21Selector(n_features_to_select=0.5), L21Selector(gamma=("critical", 5.0)))
+        for selector in (
+            L21Selector(n_features_to_select=0.5),
+            L21Selector(gamma=("critical", 5.0)),
+            L21Selector(gamma="cv", gammas=2, cv=3),
+            L21Selector(0.5, loss="squared"),
+            L21Selector(0.5, loss="logistic"),
+            L21Selector(0.5, task="regression"),
+        )
         for estimator, check in estimator_checks_generator(selector)
         if "array_api" not in check.func.__name__
     ],
 )
+@pytest.mark.filterwarnings("ignore:only", "ignore:W = 0")
 def test_sklearn_contract(estimator, check):
     check(estimator)
 
@@ -214,3 +228,283 @@ def test_bad_data(small):
         L21Selector().fit(np.where(X > 2, np.inf, X), y)
     with pytest.raises(NotFittedError):
         L21Selector().transform(X)
+
+
+# --- gamma="cv" ---
+
+
+@pytest.fixture(scope="module")
+def noisy():
+    """Six features that tell three classes apart, 60 that don't; subjects of six samples each."""
+    rng = np.random.default_rng(1)
+    y = np.tile([0, 1, 2], 30)
+    X = rng.standard_normal((90, 66))
+    X[:, :6] += 1.2 * rng.standard_normal((3, 6))[y]
+    return X, y, np.repeat(np.arange(15), 6)
+
+
+def test_cv_takes_the_best_of_the_table(noisy):
+    X, y, _ = noisy
+    selector = L21Selector(6, gamma="cv", gammas=[1.5, 5.0, 50.0], cv=4).fit(X, y)
+    table = pd.DataFrame(selector.cv_results_)
+    assert table.factor.tolist() == [1.5, 5.0, 50.0]
+    Y, _ = l21.one_hot(y)
+    assert_allclose(table.gamma, table.factor * l21.critical_gamma(X, Y))
+    folds = table[[f"split{k}_test_score" for k in range(4)]].to_numpy()
+    assert_allclose(table.mean_test_score, folds.mean(axis=1))
+    assert_allclose(table.std_test_score, folds.std(axis=1))
+    assert selector.gamma_ == table.gamma[table.mean_test_score.idxmax()]
+    fixed = L21Selector(6, gamma=selector.gamma_).fit(X, y)
+    assert_array_equal(selector.coef_, fixed.coef_)
+
+
+@pytest.mark.parametrize("loss", ["l21", "squared", "logistic"])
+@pytest.mark.filterwarnings("ignore:only")
+def test_cv_scores_are_those_of_a_pipeline_by_hand(noisy, loss):
+    X, y, _ = noisy
+    selector = L21Selector(6, gamma="cv", gammas=[3.0, 30.0], cv=3, loss=loss).fit(X, y)
+    for gamma, mean in zip(
+        selector.cv_results_["gamma"], selector.cv_results_["mean_test_score"], strict=True
+    ):
+        pipeline = make_pipeline(L21Selector(6, gamma=gamma, loss=loss), SVC(kernel="linear"))
+        assert_allclose(cross_val_score(pipeline, X, y, cv=3).mean(), mean)
+
+
+def test_cv_regression_scores_the_prediction(noisy):
+    X, _, _ = noisy
+    Y = X[:, :2] @ [[1.0, 2.0], [-1.0, 0.5]] + [10.0, -3.0]
+    selector = L21Selector(gamma="cv", gammas=[2.0, 20.0], cv=KFold(3)).fit(X, Y)
+    for gamma, mean in zip(
+        selector.cv_results_["gamma"], selector.cv_results_["mean_test_score"], strict=True
+    ):
+        scores = []
+        for train, test in KFold(3).split(X):
+            fold = L21Selector(gamma=gamma).fit(X[train], Y[train])
+            far = np.linalg.norm(X[test] @ fold.coef_ + fold.intercept_ - Y[test], axis=1)
+            scores.append(-far.mean())
+        assert_allclose(np.mean(scores), mean, rtol=1e-3)
+    r2 = L21Selector(gamma="cv", gammas=[2.0, 7.0], cv=3, scoring="r2").fit(X, Y)
+    assert 0.6 < r2.cv_results_["mean_test_score"].max() <= 1.0
+    assert r2.gamma_ == r2.cv_results_["gamma"][1]
+
+
+@pytest.mark.filterwarnings("ignore:only")
+def test_cv_keeps_groups_whole(noisy):
+    X, y, groups = noisy
+    seen = []
+
+    class Spy(GroupKFold):
+        def split(self, X, y=None, groups=None):
+            seen.append(groups)
+            return super().split(X, y, groups)
+
+    L21Selector(6, gamma="cv", gammas=2, cv=Spy(3)).fit(X, y, groups=groups)
+    assert_array_equal(seen[0], groups)
+
+    # A number of folds with groups: features that name the subject are of no use to other subjects.
+    subject = np.tile(np.arange(15), 6)
+    leak, by_subject = 5 * np.eye(15)[subject], subject % 3
+    with_groups = L21Selector(gamma="cv", gammas=2, cv=3).fit(leak, by_subject, groups=subject)
+    without = L21Selector(gamma="cv", gammas=2, cv=3).fit(leak, by_subject)
+    assert without.cv_results_["mean_test_score"].max() == 1.0
+    assert with_groups.cv_results_["mean_test_score"].max() < 0.5
+
+
+@pytest.mark.filterwarnings("ignore:only")
+def test_groups_through_a_pipeline_and_metadata_routing(noisy):
+    X, y, groups = noisy
+    expected = L21Selector(6, gamma="cv", gammas=2, cv=3).fit(X, y, groups=groups)
+    pipeline = make_pipeline(L21Selector(6, gamma="cv", gammas=2, cv=3), SVC(kernel="linear"))
+    pipeline.fit(X, y, l21selector__groups=groups)
+    assert_array_equal(pipeline[0].cv_results_["mean_test_score"], expected.cv_results_["mean_test_score"])
+    with sklearn.config_context(enable_metadata_routing=True):
+        pipeline[0].set_fit_request(groups=True, sample_weight=False)
+        results = cross_validate(pipeline, X, y, cv=GroupKFold(3), params={"groups": groups})
+        assert results["test_score"].mean() > 0.5
+
+
+@pytest.mark.filterwarnings("ignore:only")
+def test_cv_in_parallel_is_the_same(noisy):
+    X, y, _ = noisy
+    with joblib.parallel_config(backend="threading"):  # processes take seconds to start
+        one, two = (L21Selector(6, gamma="cv", gammas=2, cv=3, n_jobs=n).fit(X, y) for n in (1, 2))
+    assert_array_equal(one.cv_results_["mean_test_score"], two.cv_results_["mean_test_score"])
+    assert_array_equal(one.coef_, two.coef_)
+
+
+def test_cv_without_any_feature_falls_back_on_the_frequent_class(noisy):
+    X, y, _ = noisy
+    with pytest.warns(UserWarning, match="W = 0"):
+        selector = L21Selector(gamma="cv", gammas=[0.1], cv=3).fit(X, y)
+    assert_allclose(selector.cv_results_["mean_test_score"], 1 / 3)
+
+
+# --- labels and regression ---
+
+
+def test_labels_are_taken_as_they_are(noisy):
+    X, _, _ = noisy
+    Y = np.stack([X[:, 0] > 0, X[:, 1] > 0.5, X[:, 0] + X[:, 1] > 0], axis=1).astype(int)
+    for given_Y in (Y, Y.astype(bool), Y.astype(float), scipy.sparse.csr_array(Y)):
+        selector = L21Selector(2, gamma=0.5).fit(X, given_Y)
+        assert_array_equal(selector.get_support(indices=True), [0, 1])
+        assert_array_equal(selector.coef_, l21.solve(X, Y.astype(float), 0.5).W)
+        assert not hasattr(selector, "classes_")
+        assert_array_equal(selector.intercept_, 0)
+    logistic = L21Selector(2, gamma=0.5, loss="logistic").fit(X, Y)
+    assert_array_equal(logistic.get_support(indices=True), [0, 1])
+
+
+def test_regression_is_free_of_the_offset_and_robust(noisy):
+    X, _, _ = noisy
+    y = 3 * X[:, 4] - 2 * X[:, 9] + 50.0
+    y[[5, 17]] += 100.0
+    selector = L21Selector(gamma=("critical", 10.0)).fit(X, y)
+    assert_array_equal(selector.ranking_[[4, 9]], [1, 2])
+    assert_array_equal(np.sort(selector.outliers_[:2]), [5, 17])
+    assert selector.intercept_ == np.sort(y)[44]  # the lower median of 90
+    assert_array_equal(L21Selector(gamma=("critical", 10.0)).fit(X, y[:, None]).coef_, selector.coef_)
+    assert not hasattr(selector, "classes_")
+    centred = (y - selector.intercept_)[:, None]
+    assert_array_equal(selector.coef_, l21.solve(X, centred, selector.gamma_).W)
+
+
+def test_what_y_is(noisy):
+    X, y, _ = noisy
+    assert_array_equal(L21Selector().fit(X, y.astype(float)).classes_, [0.0, 1.0, 2.0])
+    assert not hasattr(L21Selector(task="regression").fit(X, y), "classes_")
+    assert not hasattr(L21Selector().fit(X, y + 0.5), "classes_")
+    refitted = L21Selector().fit(X, y).fit(X, y + 0.5)
+    assert not hasattr(refitted, "classes_")
+    counts = L21Selector().fit(X, np.stack([y, 2 * y], axis=1))
+    assert_array_equal(counts.intercept_, [1.0, 2.0])
+
+
+def test_weighted_median_is_that_of_repeated_samples(noisy):
+    X, _, _ = noisy
+    y = X[:, 0] + 0.1
+    weights = np.arange(90) % 4
+    weighted = L21Selector(gamma=0.2).fit(X, y, sample_weight=weights)
+    repeated = L21Selector(gamma=0.2).fit(np.repeat(X, weights, axis=0), np.repeat(y, weights))
+    assert_allclose(weighted.intercept_, repeated.intercept_)
+    assert_allclose(weighted.coef_, repeated.coef_, atol=1e-3)
+
+
+# --- sparse X ---
+
+
+@pytest.mark.parametrize("loss", ["l21", "squared", "logistic"])
+@pytest.mark.parametrize("kind", [scipy.sparse.csr_array, scipy.sparse.csc_matrix])
+def test_sparse_selects_the_same_and_stays_sparse(noisy, loss, kind):
+    X, y, _ = noisy
+    X = np.where(np.abs(X) > 0.8, X, 0.0)
+    dense, sparse = (L21Selector(6, gamma=("critical", 9.0), loss=loss).fit(A, y) for A in (X, kind(X)))
+    assert_allclose(sparse.coef_, dense.coef_, atol=2e-3)
+    assert_array_equal(sparse.support_, dense.support_)
+    kept = sparse.transform(kind(X))
+    assert scipy.sparse.issparse(kept)
+    assert_array_equal(kept.toarray(), X[:, sparse.support_])
+
+
+@pytest.mark.filterwarnings("ignore:only")
+def test_sparse_in_a_pipeline_with_cv(noisy):
+    X, y, _ = noisy
+    X = scipy.sparse.csr_matrix(np.where(np.abs(X) > 0.8, X, 0.0))
+    pipeline = make_pipeline(
+        StandardScaler(with_mean=False), L21Selector(6, gamma="cv", gammas=2, cv=3), SVC(kernel="linear")
+    )
+    assert cross_val_score(pipeline, X, y, cv=3, error_score="raise").mean() > 0.5
+
+
+# --- outliers ---
+
+
+def test_residuals_zeros_and_outliers():
+    # Raw, uncentred X with more features than samples: most samples are met, a contradicting pair is not.
+    rng = np.random.default_rng(0)
+    X = np.abs(rng.standard_normal((20, 60)))
+    y = np.arange(20) % 2
+    X[1], y[1] = X[0], 1 - y[0]
+    selector = L21Selector(gamma=("critical", 300.0)).fit(X, y)
+    Y, _ = l21.one_hot(y)
+    assert_allclose(selector.residuals_, np.linalg.norm(X @ selector.coef_ - Y, axis=1), atol=1e-9)
+    assert_array_equal(selector.zero_residual_, selector.residuals_ <= 1e-3)
+    assert selector.zero_residual_.sum() >= 18
+    assert set(selector.outliers_) == set(np.flatnonzero(~selector.zero_residual_)) <= {0, 1}
+    assert (np.diff(selector.residuals_[selector.outliers_]) <= 0).all()
+
+
+def test_residuals_with_weight_zero(small):
+    X, y = small
+    weights = np.ones(40)
+    weights[[3, 8]] = 0.0
+    selector = L21Selector().fit(X, y, sample_weight=weights)
+    assert_array_equal(np.flatnonzero(np.isnan(selector.residuals_)), [3, 8])
+    assert not selector.zero_residual_[[3, 8]].any()
+    assert not {3, 8} & set(selector.outliers_)
+    assert selector.dual_.shape == (40, 3)
+    assert not selector.dual_[[3, 8]].any()
+
+
+@pytest.mark.parametrize("loss", ["l21", "squared", "logistic"])
+@pytest.mark.parametrize("name", ["iris", "digits"])
+def test_flipped_labels_are_among_the_outliers(name, loss):
+    X, y = load_iris(return_X_y=True) if name == "iris" else load_digits(return_X_y=True)
+    if name == "digits":
+        X, y = X[:500], y[:500]
+    X, rng = StandardScaler().fit_transform(X), np.random.default_rng(0)
+    k, c = len(y) // 10, len(np.unique(y))
+    flipped = rng.choice(len(y), k, replace=False)
+    y[flipped] = (y[flipped] + rng.integers(1, c, k)) % c
+    selector = L21Selector(gamma=("critical", 3.0), loss=loss).fit(X, y)
+    assert np.isin(selector.outliers_[:k], flipped).mean() >= 0.7  # by chance 0.1
+
+
+def test_plot_residuals():
+    residuals = np.array([0.9, 1e-9, 0.2, np.nan, 0.0, 0.4])
+    ax = plt.subplots()[1]
+    assert plot_residuals(residuals, ax, marked=[0], names=list("abcdef")) is ax
+    samples, zeros, marked = (c.get_offsets() for c in ax.collections)
+    assert_array_equal(samples, [[3, 0.2], [4, 0.4]])
+    assert_array_equal(zeros, [[1, 0], [2, 0]])
+    assert_array_equal(marked, [[5, 0.9]])
+    assert [text.get_text() for text in ax.texts] == ["a"]
+    legend = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert legend == ["samples (2)", "zero residual (2)", "marked (1)"]
+    mask = np.array([True, False, False, False, False, True])
+    other = plot_residuals(residuals, marked=mask)
+    assert other is not ax
+    assert_array_equal(other.collections[-1].get_offsets(), [[4, 0.4], [5, 0.9]])
+    plt.close("all")
+    for bad in ({"marked": [True]}, {"names": ["a"]}):
+        with pytest.raises(ValueError, match=next(iter(bad))):
+            plot_residuals(residuals, ax, **bad)
+    with pytest.raises(ValueError, match="one a sample"):
+        plot_residuals(np.zeros((3, 2)), ax)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"loss": "hinge"}, "loss needs to be"),
+        ({"task": "classes"}, "task needs to be"),
+        ({"gamma": "cv", "gammas": 0}, "gammas needs to be"),
+        ({"gamma": "cv", "gammas": [1.0, -2.0]}, "gammas needs to be"),
+        ({"gamma": "cv", "gammas": []}, "gammas needs to be"),
+        ({"gamma": "cv", "scoring": "no such"}, "no such"),
+        ({"gamma": "cv", "cv": 41}, "41"),
+    ],
+)
+def test_bad_options(small, options, message):
+    with pytest.raises(ValueError, match=message):
+        L21Selector(**options).fit(*small)
+
+
+def test_bad_targets(small):
+    X, _ = small
+    with pytest.raises(ValueError, match="y is continuous"):
+        L21Selector(loss="logistic").fit(X, X[:, 0])
+    with pytest.raises(ValueError, match="labels"):
+        L21Selector(task="classification").fit(X, X[:, :2])
+    with pytest.raises(ValueError, match="nknown label type"):
+        L21Selector(task="classification").fit(X, X[:, 0])

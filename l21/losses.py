@@ -1,0 +1,262 @@
+"""The ℓ2,1 penalty with other losses: squared and logistic.
+
+scikit-feature has both, as `ls_l21` and `ll_l21`. Here as there a feature's row of W is zero for all targets
+or for none; γ stands on the loss, as in `solve`. A sample counts by the square of its distance, or by its
+log-odds, and not by its distance as in Eq. (4): compare `residuals` of the three.
+
+Both are solved by Newton steps on a working set of features, each by coordinate descent on the rows of W. For
+the squared loss this is the problem of scikit-learn's MultiTaskLasso, which works on all features: at a
+hundred times the critical γ it took 1.5 (warpPIE10P) to 20 times (ALLAML) as long, asked for our gap. For the
+logistic loss we found no such library for several columns of Y.
+Everything but X is in float64.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.sparse import issparse
+from scipy.special import expit, xlogy
+
+from ._blas import one_blas_thread
+from ._kernels import descend_rows
+from .problem import Floats, Matrix, check_problem, correlations, gap_of, residual, row_norms
+from .solvers import L21Result
+
+
+def solve_squared(
+    X: Matrix,
+    Y: ArrayLike,
+    gamma: float | ArrayLike = 1.0,
+    *,
+    tol: float = 1e-6,
+    max_iter: int | None = None,
+    W0: ArrayLike | None = None,
+) -> L21Result:
+    """Minimise (γ/2)‖XW - Y‖_F² + ‖W‖_{2,1} over W, to a certified relative duality gap of `tol`.
+
+    The dual is max ⟨Λ, Y⟩ - Σ ‖Λ_i‖² / 2γ_i subject to ‖(XᵀΛ)_j‖ <= 1, and W = 0 is optimal where
+    γ max_j ‖(XᵀY)_j‖ <= 1. It is scikit-learn's MultiTaskLasso without intercept at alpha = 1/(nγ), and
+    scikit-feature's `ls_l21` at z = 2/γ.
+
+    Parameters
+    ----------
+    X : array or sparse matrix (n, d)
+        Samples by features.
+    Y : array (n, c)
+        One-hot classes, or any targets.
+    gamma : float or array (n,), default 1
+        Weight of the loss; an array gives each sample its own.
+    tol : float, default 1e-6
+        Relative duality gap to stop at.
+    max_iter : int, optional
+        Most Newton steps; default 200.
+    W0 : array (d, c), optional
+        Where to start.
+
+    Returns
+    -------
+    L21Result
+        `dual` is feasible for the dual above.
+
+    Raises
+    ------
+    ValueError
+        On NaN or infinity, shapes that don't match, gamma <= 0.
+
+    Warns
+    -----
+    sklearn.exceptions.ConvergenceWarning
+        When stopped by `max_iter`, with the gap in the message.
+
+    Examples
+    --------
+    >>> import numpy as np, l21
+    >>> X = np.random.default_rng(0).standard_normal((20, 50))
+    >>> Y, classes = l21.one_hot(X[:, 3] > 0)
+    >>> result = l21.solve_squared(X, Y, gamma=0.1)
+    >>> result.gap <= 1e-6
+    True
+    >>> int(np.argmax(np.linalg.norm(result.W, axis=1)))
+    3
+    """
+    X, Y, radius = check_problem(X, Y, gamma)
+    weights = radius[:, None]
+    loss = _Loss(
+        value=lambda Z: float(0.5 * (weights * (Y - Z) ** 2).sum()),
+        slope=lambda Z: weights * (Y - Z),
+        curvature=lambda Z: np.broadcast_to(weights, Y.shape),
+        dual=lambda dual: float(np.vdot(dual, Y) - 0.5 * (dual**2 / weights).sum()),
+    )
+    with one_blas_thread():
+        return _newton(X, Y, radius, loss, tol, max_iter, W0)
+
+
+def solve_logistic(
+    X: Matrix,
+    Y: ArrayLike,
+    gamma: float | ArrayLike = 1.0,
+    *,
+    tol: float = 1e-6,
+    max_iter: int | None = None,
+    W0: ArrayLike | None = None,
+) -> L21Result:
+    """Minimise γ Σ_ik log(1 + exp(-s_ik (XW)_ik)) + ‖W‖_{2,1}, s = 2Y - 1, to a certified gap of `tol`.
+
+    Every column of Y is a question of its own, yes or no, as in scikit-feature's `ll_l21` (which adds an
+    intercept); Y is one-hot for classes, and may be multilabel. With t = s Λ / γ, the dual is
+    max γ Σ_ik -t log t - (1 - t) log(1 - t) subject to 0 <= t <= 1 and ‖(XᵀΛ)_j‖ <= 1, and W = 0 is optimal
+    where γ max_j ‖(Xᵀ(Y - ½))_j‖ <= 1.
+
+    A step is a Newton step on a working set of features: coordinate descent on the rows of W minimises the
+    quadratic model of the loss plus the penalty, and the step is halved until the objective falls enough.
+
+    Parameters
+    ----------
+    X : array or sparse matrix (n, d)
+        Samples by features.
+    Y : array (n, c) of 0 and 1
+    gamma : float or array (n,), default 1
+        Weight of the loss; an array gives each sample its own.
+    tol : float, default 1e-6
+        Relative duality gap to stop at.
+    max_iter : int, optional
+        Most Newton steps; default 200.
+    W0 : array (d, c), optional
+        Where to start.
+
+    Returns
+    -------
+    L21Result
+        `dual` is feasible for the dual above; `residuals` are of the probabilities, ‖Y_i - P_i‖.
+
+    Raises
+    ------
+    ValueError
+        On Y other than 0 and 1, NaN or infinity, shapes that don't match, gamma <= 0.
+
+    Warns
+    -----
+    sklearn.exceptions.ConvergenceWarning
+        When stopped by `max_iter`, with the gap in the message.
+
+    Examples
+    --------
+    >>> import numpy as np, l21
+    >>> X = np.random.default_rng(0).standard_normal((20, 50))
+    >>> Y, classes = l21.one_hot(X[:, 3] > 0)
+    >>> result = l21.solve_logistic(X, Y, gamma=0.5)
+    >>> result.gap <= 1e-6
+    True
+    >>> int(np.argmax(np.linalg.norm(result.W, axis=1)))
+    3
+    """
+    X, Y, radius = check_problem(X, Y, gamma)
+    if not np.isin(Y, (0.0, 1.0)).all():
+        raise ValueError("Y needs to be 0 and 1 for the logistic loss: one-hot classes, or labels")
+    weights, signs = radius[:, None], 2.0 * Y - 1.0
+
+    def dual_value(dual: Floats) -> float:
+        t = np.clip(signs * dual / weights, 0.0, 1.0)
+        return float(-(weights * (xlogy(t, t) + xlogy(1.0 - t, 1.0 - t))).sum())
+
+    loss = _Loss(
+        value=lambda Z: float((weights * np.logaddexp(0.0, -signs * Z)).sum()),
+        slope=lambda Z: weights * (Y - expit(Z)),
+        curvature=lambda Z: weights * expit(Z) * expit(-Z),
+        dual=dual_value,
+    )
+    with one_blas_thread():
+        return _newton(X, Y, radius, loss, tol, max_iter, W0)
+
+
+class _Loss(NamedTuple):
+    """Loss as a function of Z = XW, minus its derivative, its second derivative; the dual objective of Λ."""
+
+    value: Callable[[Floats], float]
+    slope: Callable[[Floats], Floats]
+    curvature: Callable[[Floats], Floats]
+    dual: Callable[[Floats], float]
+
+
+def _newton(
+    X: Matrix,
+    Y: Floats,
+    radius: Floats,
+    loss: _Loss,
+    tol: float,
+    max_iter: int | None,
+    W0: ArrayLike | None,
+) -> L21Result:
+    if not 0.0 < tol < 1.0:
+        raise ValueError(f"tol needs to lie between 0 and 1, got {tol}")
+    if max_iter is not None and max_iter < 1:
+        raise ValueError(f"max_iter needs to be at least 1, got {max_iter}")
+    shape = (X.shape[1], Y.shape[1])
+    W = np.zeros(shape) if W0 is None else np.array(W0, dtype=np.float64)
+    if W.shape != shape or not np.isfinite(W).all():
+        raise ValueError(f"W0 has shape {W.shape}; it needs to be {shape}, and finite")
+
+    Z = -residual(X, np.zeros_like(Y), W)
+    upper, lower = float(loss.value(Z) + row_norms(W).sum()), -np.inf
+    best_dual, n_iter = np.zeros_like(Y), 0
+    while True:
+        slope = loss.slope(Z)
+        nearness = row_norms(correlations(X, slope))
+        dual = slope / max(1.0, float(nearness.max()))
+        if loss.dual(dual) > lower:
+            lower, best_dual = loss.dual(dual), dual
+        gap = gap_of(upper, lower)
+        if gap <= tol or n_iter >= (max_iter or 200):
+            break
+
+        # The rows of W that are not zero, and as many again of those that want to enter.
+        used = row_norms(W) > 0.0
+        size = int(used.sum() + max(50, used.sum()))
+        wanted = np.argsort(-np.where(used, np.inf, nearness), kind="stable")[:size]
+        rows = np.sort(wanted[used[wanted] | (nearness[wanted] > 1.0)])
+        columns = X[:, rows]
+        XT = np.ascontiguousarray((columns.toarray() if issparse(columns) else columns).T, dtype=np.float64)
+        before = W[rows]
+        after = _step(XT, before, Z, slope, loss.curvature(Z), 0.1 * gap * upper)
+        Z_step = XT.T @ (after - before)
+        predicted = row_norms(after).sum() - row_norms(before).sum() - np.vdot(slope, Z_step)
+        length = 1.0
+        while length > 1e-8:
+            W[rows] = after if length == 1.0 else before + length * (after - before)
+            Z = XT.T @ W[rows]
+            value = float(loss.value(Z) + row_norms(W).sum())
+            if value <= upper + 0.1 * length * predicted:
+                break
+            length *= 0.5
+        upper, n_iter = value, n_iter + 1
+
+    if gap > tol:
+        from sklearn.exceptions import ConvergenceWarning
+
+        warnings.warn(
+            f"newton stopped after {n_iter} steps at a relative duality gap of {gap:.1e}, above "
+            f"tol={tol:.1e}; raise max_iter",
+            ConvergenceWarning,
+            stacklevel=3,
+        )
+    residuals = row_norms(slope) / radius
+    return L21Result(W, upper, gap, best_dual, n_iter, "newton", gap <= tol, residuals)
+
+
+def _step(XT: Floats, W: Floats, Z: Floats, slope: Floats, H: Floats, enough: float) -> Floats:
+    """W that minimises -⟨slope, XW⟩ + ½ Σ H_ik (XW - Z)_ik² + ‖W‖_{2,1} to the absolute gap `enough`."""
+    H = np.maximum(H, 1e-8 * H.max())
+    targets, curvature = Z + slope / H, (XT**2 @ H).max(axis=1)
+    W, G = W.copy(), slope.copy()
+    for _ in range(100):
+        descend_rows(XT, H, G, W, curvature, 50)
+        dual = G / max(1.0, float(row_norms(XT @ G).max()))
+        upper = float(0.5 * (G**2 / H).sum() + row_norms(W).sum())
+        if upper - float(np.vdot(dual, targets) - 0.5 * (dual**2 / H).sum()) <= enough:
+            break
+    return W
