@@ -6,6 +6,9 @@ The last lines are the comparisons, one each. The two are run in turn, many time
 of the ratios of neighbours, so that a machine that slows down slows down both. pytest-benchmark's own table,
 above the lines, has the times of the first of the two.
 
+The C, ltogp.c, counts codes in eight 8-bit sub-histograms, as ltogp does on processors without
+AVX512_VPOPCNTDQ; with it (Ice Lake, Zen 4) ltogp counts from bit planes, see ltogp/_planes.py.
+
 Frames are 128 x 128, uint8, in 8 x 8 blocks, in stacks of 100, on one thread, unless a line says otherwise.
 """
 

@@ -11,17 +11,21 @@ import os
 import sys
 from collections.abc import Callable
 from functools import cache
+from importlib import import_module
 from importlib.util import find_spec
 from threading import Lock
 from typing import Any
 
 import numpy as np
-from numba import njit, types
+from llvmlite.binding import get_host_cpu_features  # type: ignore[import-untyped]
+from numba import config, njit, types
 from numba.extending import overload
 
 _i = np.uintp
 # A chunk has about this many pixels: it stays in the cache from the copy to the count.
 _CHUNK = 1 << 16
+# What `_planes.py` needs, as LLVM names it.
+_BITS = ("avx512vpopcntdq", "avx512bw")
 
 
 # ---------------------------------------------------------------------------------------------------- kernels
@@ -442,9 +446,9 @@ def _compiled(name: str, dtype: np.dtype, options: bool) -> Callable[..., int]:
     mask = types.Array(types.uint8, 3, "A", readonly=True, aligned=False) if options else types.none
     if name == "encode":
         kernel, signature = encode, (frames, n, n, n, n, *geometry, types.uint8[:, :, ::1], table)
-    elif name == "histogram":
+    elif name in ("histogram", "planes"):
         counts = types.float32[:, ::1]
-        kernel = histogram
+        kernel = histogram if name == "histogram" else import_module("ltogp._planes").histogram
         signature = (frames, n, n, n, n, pairs, pairs, *geometry, counts, n, table, mask)
     else:
         kernel, signature = normalize, (types.float32[:, ::1], n, n)
@@ -453,6 +457,21 @@ def _compiled(name: str, dtype: np.dtype, options: bool) -> Callable[..., int]:
         return njit(signature, nogil=True, cache=True)(kernel)
     except RuntimeError:  # nowhere to cache: neither beside this file nor in the user's cache directory
         return njit(signature, nogil=True)(kernel)
+
+
+@cache
+def counts_bits() -> bool:
+    """Whether Numba compiles for a processor that counts the bits of whole vectors: see `_planes.py`."""
+    if config.DISABLE_JIT:  # no instructions then
+        return False
+    if config.CPU_NAME or config.CPU_FEATURES:  # the variables NUMBA_CPU_NAME and NUMBA_CPU_FEATURES
+        features = (config.CPU_FEATURES or "").split(",")
+        return all(f"+{name}" in features for name in _BITS)
+    try:
+        host = get_host_cpu_features()
+    except RuntimeError:  # LLVM does not know it
+        return False
+    return all(host.get(name, False) for name in _BITS)
 
 
 def _load_numba() -> None:

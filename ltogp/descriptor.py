@@ -248,7 +248,8 @@ def histogram(
     flat = counts[None] if counts.ndim == 1 else counts
 
     options = visible is not None or mapping != "default"
-    kernel = _kernels.compiled("histogram", stack.dtype, options)
+    planes = not options and templates is None and _kernels.counts_bits()
+    kernel = _kernels.compiled("planes" if planes else "histogram", stack.dtype, options)
     table = bins if options else None
     if options:
         visible = NO_MASK if visible is None else np.broadcast_to(visible, stack.shape)

@@ -12,6 +12,7 @@ from PIL import Image
 from scipy.ndimage import correlate
 
 import ltogp
+from ltogp import _kernels
 
 FACES = sorted((Path(__file__).parents[2] / "shared" / "data" / "faces").glob("*.pgm"))
 # The same borders as numpy.pad calls them.
@@ -77,6 +78,12 @@ def templates_of_radius(radius):
     return templates
 
 
+@pytest.fixture(params=["planes", "counters"])
+def way(request, monkeypatch):
+    """Both ways to count, on any processor: without the instruction the first is only slow."""
+    monkeypatch.setattr(_kernels, "counts_bits", lambda: request.param == "planes")
+
+
 # ------------------------------------------------------------------------------------------ against NumPy
 
 
@@ -93,6 +100,7 @@ def test_codes_and_histogram(dtype, mode, radius, shape):
     np.testing.assert_array_equal(counts, numpy_histogram(codes, blocks))
 
 
+@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("blocks", [(1, 1), (1, 7), (9, 2), (8, 8), (16, 16)])
 def test_faces(blocks):
     images = np.stack([np.asarray(Image.open(path)) for path in FACES])
@@ -129,14 +137,55 @@ def images_and_options(draw):
     return image, blocks, draw(st.integers(1, 9)), draw(st.sampled_from(list(PAD)))
 
 
-@given(images_and_options())
+@given(images_and_options(), st.sampled_from([0.0, 0.1, 0.5, 0.75]))
 @settings(deadline=None, max_examples=200)
-def test_any_image(case):
+def test_any_image(case, overlap):
     image, blocks, radius, mode = case
     codes = numpy_codes(image, radius, mode)
     np.testing.assert_array_equal(ltogp.encode(image, radius=radius, mode=mode), codes)
-    counts = ltogp.histogram(image, blocks, radius=radius, mode=mode)
-    np.testing.assert_array_equal(counts, numpy_histogram(codes, blocks))
+    with pytest.MonkeyPatch.context() as patch:
+        for planes in (True, False):
+            patch.setattr(_kernels, "counts_bits", lambda planes=planes: planes)
+            counts = ltogp.histogram(image, blocks, radius=radius, mode=mode)
+            np.testing.assert_array_equal(counts, numpy_histogram(codes, blocks))
+            shared = ltogp.histogram(image, blocks, radius=radius, mode=mode, overlap=overlap)
+            if planes:
+                first = shared
+        np.testing.assert_array_equal(shared, first)
+
+
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("width", [1, 31, 32, 33, 63, 64, 65, 127, 128, 129, 200])
+def test_blocks_of_any_width(width):
+    # Blocks of up to 64 columns fill words of 64 bits; one column more begins another piece.
+    image = random_image("uint8", (45, 3 * width + 2))
+    for blocks in [(1, 1), (1, 3), (2, 3), (9, 1)]:
+        expected = numpy_histogram(numpy_codes(image), blocks)
+        np.testing.assert_array_equal(ltogp.histogram(image, blocks), expected)
+        out = np.full((1, 2 + len(expected)), 7, np.float32)
+        ltogp.histogram(image[None], blocks, out=out[:, 1:-1])
+        np.testing.assert_array_equal(out[0], [7, *expected, 7])
+
+
+def test_which_way(monkeypatch):
+    counts_bits = _kernels.counts_bits.__wrapped__
+    monkeypatch.setattr(_kernels.config, "CPU_NAME", "generic")
+    assert not counts_bits()  # NUMBA_CPU_NAME=generic, whatever this processor has
+    monkeypatch.setattr(_kernels.config, "CPU_FEATURES", "+avx512bw,+avx512vpopcntdq")
+    assert counts_bits()
+    monkeypatch.setattr(_kernels.config, "CPU_FEATURES", "+avx512bw,-avx512vpopcntdq")
+    assert not counts_bits()
+    monkeypatch.setattr(_kernels.config, "CPU_NAME", None)
+    monkeypatch.setattr(_kernels.config, "CPU_FEATURES", None)
+    for features in ({"avx512bw": True}, {"avx512bw": True, "avx512vpopcntdq": True}):
+        monkeypatch.setattr(_kernels, "get_host_cpu_features", lambda features=features: features)
+        assert counts_bits() == (len(features) == 2)
+
+    def unknown():
+        raise RuntimeError("no such processor")
+
+    monkeypatch.setattr(_kernels, "get_host_cpu_features", unknown)
+    assert not counts_bits()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -236,6 +285,7 @@ def test_rotation_rotates_the_bits(mode, radius):
     np.testing.assert_array_equal(ltogp.encode(np.rot90(image), mode=mode, radius=radius), np.rot90(rotated))
 
 
+@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize(
     "shape", [(16, 16), (33, 70), (64, 2039), (64, 2040), (64, 2041), (5, 9001), (700, 300)]
 )

@@ -1,0 +1,288 @@
+"""Block histograms from bit planes, for processors that count the ones of whole vectors (AVX512_VPOPCNTDQ).
+
+Comparing 64 pixels gives a word of 64 bits, and the eight comparisons of a pixel give eight: its bit planes.
+The number of pixels of a code is the number of ones in an AND of planes and complements of planes. For 64
+pixels and all 256 codes, that is 32 times AND, count, add on vectors of eight words; `_kernels.count` takes
+64 times load, increment, store, and clears and sums counters besides.
+
+For a 128 x 128 frame of uint8 in 8 x 8 blocks (Zen 4, one thread, µs): copying with borders 1.2, comparing
+2.1, `collect` 1.2, `split` 0.6, `count` 4.3, together 9.3 where `_kernels.histogram` takes 10.6. The smaller
+the blocks, the more is gained: blocks of 16 pixels take 0.76 x as long, blocks of 7776 pixels 0.83 x.
+
+The intrinsics below are what a C programmer has in immintrin.h: a type of eight words and its instructions.
+On a processor without some instruction LLVM writes others for it.
+"""
+
+# mypy: allow-untyped-defs
+
+import numpy as np
+from llvmlite import ir  # type: ignore[import-untyped]
+from numba import njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic, models, register_model
+
+from ltogp._kernels import _i, chunk_shape, fill_padded
+
+_u = np.uint64
+
+
+def histogram(
+    frames, t0, t1, b0, b1, bands, edges, rows, columns, reach, taps, weights, flip, out, o, table, mask
+):
+    """As `_kernels.histogram`, without templates, mapping and mask."""
+    n_blocks, width = len(edges), frames.shape[2]
+    height = chunk_shape(frames, reach)[1]
+    # Of the 17 vectors read for 64 pixels, the five above each other are then aligned.
+    stride = (width + 2 * reach + 63) // 64 * 64
+    padded = aligned((height + 2 * reach) * stride + 2 * reach + 128, -reach, frames)
+    planes = aligned(height * ((width + 63) // 64) * 8, 0, _EMPTY)
+    words, halves = aligned(22 * 8, 0, _EMPTY), aligned(22 * 32, 0, _EMPTY)
+    bad = -1
+    for t in range(t0, t1):
+        above, bottom = 0, -1
+        for b in range(b0, b1):
+            if bands[b, 0] != bottom:
+                above = 0
+            bottom = bands[b, 1]
+            for y in range(bands[b, 0], bottom, height):
+                n_rows = min(height, bottom - y)
+                finite = fill_padded(frames, t, y, n_rows, above, rows, columns, reach, flip, padded, stride)
+                above = n_rows
+                if not finite and bad < 0:
+                    bad = t
+                code_planes(padded, n_rows, stride, reach, width, planes)
+                for j in range(n_blocks):
+                    first = o + (b * n_blocks + j) * 256
+                    new = y == bands[b, 0]
+                    for x in range(edges[j, 0], edges[j, 1], 64):
+                        x1 = min(x + 64, edges[j, 1])
+                        n = collect(planes, n_rows, x, x1, words)
+                        split(words, n, halves)
+                        count(halves, n, out, _i((t - t0) * out.shape[1] + first), new)
+                        # The bits left over in the last word are zero, which is a code too.
+                        out[t - t0, first] -= np.float32(64 * n - n_rows * (x1 - x))
+                        new = False
+    return bad
+
+
+_EMPTY = np.empty(0, np.uint64)
+# Lane i has all bits set where bit k of i is 0, for k = 0, 1, 2.
+_LANES = np.array([0 if i >> k & 1 else 2**64 - 1 for k in range(3) for i in range(8)], np.uint64)
+
+
+@njit
+def aligned(n, ahead, like):
+    """Return an empty array of n elements of the type of `like`, whose element -ahead begins a cache line."""
+    a = np.empty(n + 128, like.dtype)
+    first = ((64 - (a.ctypes.data & 63)) & 63) // like.itemsize + (ahead & 63)
+    return a[first : first + n]
+
+
+@njit
+def code_planes(padded, n_rows, stride, reach, width, planes):
+    """Compute Eqs. (1) and (2): planes[(x // 64 * n_rows + r) * 8 + k] is bit k of 64 pixels of row r."""
+    s, e1 = _i(stride), _i(reach // 2)
+    n1, o = e1 * s, _i(0)
+    for x in range(_i(0), _i(width), _i(64)):
+        q = _i(reach) * s + _i(reach) + x
+        for _ in range(n_rows):
+            # All before the first is stored: LLVM would read the centre again after each store.
+            e, ne = rise_bits(padded, q, e1), rise_bits(padded, q, e1 - n1)
+            n, nw = rise_bits(padded, q, _i(0) - n1), rise_bits(padded, q, _i(0) - n1 - e1)
+            w, sw = rise_bits(padded, q, _i(0) - e1), rise_bits(padded, q, n1 - e1)
+            south, se = rise_bits(padded, q, n1), rise_bits(padded, q, n1 + e1)
+            planes[o], planes[o + _i(1)], planes[o + _i(2)], planes[o + _i(3)] = e, ne, n, nw
+            planes[o + _i(4)], planes[o + _i(5)], planes[o + _i(6)], planes[o + _i(7)] = w, sw, south, se
+            o += _i(8)
+            q += s
+
+
+@njit(forceinline=True)
+def collect(planes, n_rows, x0, x1, words):
+    """Join the bits of columns x0:x1, at most 64, of all rows to full words; return how many of each plane.
+
+    Without a branch for blocks that lie in two words: it cost reference counting in each block, 0.5 µs.
+    """
+    width, shift = _u(x1 - x0), _u(x0) & _u(63)
+    p = ((_i(x0) >> _i(6)) * _i(n_rows)) << _i(3)
+    other = _i(n_rows) << _i(3) if shift + width > _u(64) else _i(0)
+    right, left = splat(shift), splat((_u(64) - shift) & _u(63))
+    mask, bits = splat(~_u(0) >> (_u(64) - width)), splat(_u(0))
+    held, n = _u(0), _i(0)
+    for _ in range(n_rows):
+        row = lshr(load(planes, p), right)
+        row = and_(or_(row, shl(load(planes, p + other), left)), mask)
+        p += _i(8)
+        bits = or_(bits, shl(row, splat(held)))
+        held += width
+        if held >= _u(64):
+            store(words, n, bits)
+            n += _i(8)
+            held -= _u(64)
+            bits = lshr(lshr(row, splat(width - held - _u(1))), splat(_u(1)))  # shifting by 64 is undefined
+    store(words, n, bits)
+    return (n >> _i(3)) + _i(held > 0)
+
+
+@njit(forceinline=True)
+def split(words, n, halves):
+    """Find in each word the pixels of each lower half of a code, halves[:16], and upper half, halves[16:]."""
+    c0, c1, c2 = load(_LANES, _i(0)), load(_LANES, _i(8)), load(_LANES, _i(16))
+    ones = splat(~_u(0))
+    for z in range(_i(0), n << _i(3), _i(4)):
+        code = xor(splat(words[z]), c0)
+        code = and_(code, xor(splat(words[z + _i(1)]), c1))
+        code = and_(code, xor(splat(words[z + _i(2)]), c2))
+        last = splat(words[z + _i(3)])
+        store(halves, z << _i(2), and_(code, xor(last, ones)))
+        store(halves, (z << _i(2)) + _i(8), and_(code, last))
+
+
+@njit(forceinline=True)
+def count(halves, n, out, o, new):
+    """Add how often each code stands in n words to element o and the 255 next of `out`; `new` overwrites."""
+    zero = splat(_u(0))
+    for upper in range(_i(0), _i(16), _i(2)):
+        a, b, c, d = zero, zero, zero, zero
+        for p in range(_i(0), n << _i(5), _i(32)):
+            low, high = load(halves, p), load(halves, p + _i(8))
+            u, v = splat(halves[p + upper + _i(16)]), splat(halves[p + upper + _i(17)])
+            a = add(a, popcount(and_(u, low)))
+            b = add(b, popcount(and_(u, high)))
+            c = add(c, popcount(and_(v, low)))
+            d = add(d, popcount(and_(v, high)))
+        add_counts(out, o + (upper << _i(4)), a, b, new)
+        add_counts(out, o + (upper << _i(4)) + _i(16), c, d, new)
+
+
+# ------------------------------------------------------------------------------------------------- intrinsics
+
+
+class _Words(types.Type):
+    """Eight uint64 in one register."""
+
+    def __init__(self):
+        super().__init__("Words")
+
+
+_words = _Words()
+_vector = ir.VectorType(ir.IntType(64), 8)
+
+
+@register_model(_Words)
+class _WordsModel(models.PrimitiveModel):
+    def __init__(self, dmm, fe_type):
+        super().__init__(dmm, fe_type, _vector)
+
+
+def _address(context, builder, array_type, array, i, to):
+    first = context.make_array(array_type)(context, builder, array).data
+    return builder.bitcast(builder.gep(first, [i]), to.as_pointer())
+
+
+@intrinsic
+def load(typingctx, array, i):
+    """Return array[i:i + 8]."""
+
+    def code(context, builder, signature, args):
+        return builder.load(_address(context, builder, signature.args[0], *args, _vector), align=8)
+
+    return _words(array, types.uintp), code
+
+
+@intrinsic
+def store(typingctx, array, i, value):
+    """Set array[i:i + 8] to the value."""
+
+    def code(context, builder, signature, args):
+        to = _address(context, builder, signature.args[0], *args[:2], _vector)
+        builder.store(args[2], to, align=8)
+        return context.get_dummy_value()
+
+    return types.void(array, types.uintp, _words), code
+
+
+@intrinsic
+def splat(typingctx, x):
+    """Return eight times x."""
+
+    def code(context, builder, signature, args):
+        lane0 = ir.Constant(ir.IntType(32), 0)
+        one = builder.insert_element(ir.Constant(_vector, ir.Undefined), args[0], lane0)
+        return builder.shuffle_vector(one, one, ir.Constant(ir.VectorType(ir.IntType(32), 8), [0] * 8))
+
+    return _words(types.uint64), code
+
+
+def _instruction(name):
+    """Return the intrinsic for an instruction of LLVM on two vectors."""
+
+    def both(typingctx, a, b):
+        return _words(_words, _words), lambda context, builder, signature, args: getattr(builder, name)(*args)
+
+    return intrinsic(both)
+
+
+and_, or_, xor, add, shl, lshr = map(_instruction, ("and_", "or_", "xor", "add", "shl", "lshr"))
+
+
+@intrinsic
+def popcount(typingctx, a):
+    """Return how many bits are set in each word."""
+
+    def code(context, builder, signature, args):
+        signature = ir.FunctionType(_vector, [_vector])
+        function = cgutils.get_or_insert_function(builder.module, signature, "llvm.ctpop.v8i64")
+        return builder.call(function, args)
+
+    return _words(_words), code
+
+
+@intrinsic
+def add_counts(typingctx, out, i, a, b, new):
+    """Add a and b, below 2**31, to out[i:i + 16]; `new` overwrites what is there."""
+
+    def code(context, builder, signature, args):
+        out, i, a, b, new = args
+        ints, floats = ir.VectorType(ir.IntType(32), 16), ir.VectorType(ir.FloatType(), 16)
+        # The even halves of both: one instruction, where truncation to 32 bits takes three.
+        even = ir.Constant(ints, list(range(0, 32, 2)))
+        n = builder.shuffle_vector(builder.bitcast(a, ints), builder.bitcast(b, ints), even)
+        n = builder.sitofp(n, floats)
+        to = _address(context, builder, signature.args[0], out, i, floats)
+        with builder.if_else(new) as (overwrite, otherwise):
+            with overwrite:
+                builder.store(n, to, align=4)
+            with otherwise:
+                builder.store(builder.fadd(builder.load(to, align=4), n), to, align=4)
+        return context.get_dummy_value()
+
+    return types.void(out, types.uintp, _words, _words, types.boolean), code
+
+
+@intrinsic
+def rise_bits(typingctx, padded, q, step):
+    """Return a word, bit i being `rises` of padded[q + i], padded[q + i + step], padded[q + i + 2*step]."""
+    number = padded.dtype
+
+    def code(context, builder, signature, args):
+        padded, q, step = args
+        vector = ir.VectorType(context.get_data_type(number), 64)
+
+        def pixels(i):
+            address = _address(context, builder, signature.args[0], padded, i, vector)
+            return builder.load(address, align=number.bitwidth // 8)
+
+        c, a = pixels(q), pixels(builder.add(q, step))
+        b = pixels(builder.add(q, builder.add(step, step)))
+        if isinstance(number, types.Float):
+            second = builder.fadd(builder.fsub(c, builder.fadd(a, a)), b)
+            bits = builder.fcmp_ordered("<=", second, ir.Constant(vector, [0.0] * 64))
+        else:
+            wide = ir.VectorType(ir.IntType(2 * number.bitwidth), 64)
+            one = ir.Constant(wide, [1] * 64)
+            total = builder.add(builder.add(builder.zext(c, wide), builder.zext(b, wide)), one)
+            bits = builder.icmp_unsigned("<=", builder.trunc(builder.lshr(total, one), vector), a)
+        return builder.bitcast(bits, ir.IntType(64))
+
+    return types.uint64(padded, types.uintp, types.uintp), code
