@@ -10,36 +10,43 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .clips import ClipError, read_clip
-    from .datasets import read_casme2
+    from .datasets import read_casme2, read_dataset
     from .evaluation import Scores, loso
     from .extraction import extract
     from .pipeline import describe, make_classifier
     from .simulation import simulate
+    from .store import FeatureStore, StoreError
 
 __version__ = "0.1.0"
 
 __all__ = [
     "ClipError",
+    "FeatureStore",
     "Scores",
+    "StoreError",
     "describe",
     "extract",
     "loso",
     "make_classifier",
     "read_casme2",
     "read_clip",
+    "read_dataset",
     "simulate",
 ]
 
 # Loaded when first used: scikit-learn alone takes longer to import than a clip to describe.
 _MODULES = {
     "ClipError": "clips",
+    "FeatureStore": "store",
     "Scores": "evaluation",
+    "StoreError": "store",
     "describe": "pipeline",
     "extract": "extraction",
     "loso": "evaluation",
     "make_classifier": "pipeline",
     "read_casme2": "datasets",
     "read_clip": "clips",
+    "read_dataset": "datasets",
     "simulate": "simulation",
 }
 

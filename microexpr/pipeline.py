@@ -32,6 +32,7 @@ def describe(
     loss: Literal["hinge", "squared_hinge"] = "hinge",
     tol: float = 1e-6,
     n_jobs: int | None = None,
+    histograms: NDArray[np.float32] | None = None,
 ) -> NDArray[np.float64]:
     r"""Represent a clip by one vector that orders its frames in time.
 
@@ -55,6 +56,8 @@ def describe(
         As in `rankpool.rank_pool`.
     n_jobs : int, optional
         Number of threads for the descriptor; by default every core.
+    histograms : ndarray of shape (T, blocks[0] * blocks[1] * 256), float32, optional
+        Where to put v_1 to v_T; by default in new memory, which is given up again.
 
     Returns
     -------
@@ -84,7 +87,9 @@ def describe(
         raise ValueError(f"frames have shape {frames.shape}; they must be grey, (T, height, width)")
     if len(frames) < 2:
         raise ValueError(f"the clip has {len(frames)} frame(s); rank pooling needs at least 2")
-    V = ltogp.histogram(frames, blocks, radius=radius, mode=mode, templates=templates, n_jobs=n_jobs)
+    V = ltogp.histogram(
+        frames, blocks, radius=radius, mode=mode, templates=templates, out=histograms, n_jobs=n_jobs
+    )
     return rankpool.rank_pool(V, C, loss=loss, tol=tol)
 
 

@@ -1,12 +1,29 @@
 """Reading clips: real videos, folders of frames, and what damage does to them."""
 
+import hashlib
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from scipy import ndimage
 
-from microexpr.clips import ClipError, find_face, image_paths, read_clip, read_frames, read_image, resize
+from microexpr.clips import (
+    ClipError,
+    content_digest,
+    drift,
+    find_face,
+    image_paths,
+    read_clip,
+    read_frames,
+    read_frames_and_digest,
+    read_image,
+    resample,
+    resize,
+    stabilise,
+)
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 VIDEO = DATA / "video"
@@ -20,19 +37,19 @@ def write_frames(folder, count=12, size=(40, 32), name="img{}.png", seed=0):
     return frames
 
 
-@pytest.mark.parametrize(("name", "count"), [("single_face.mp4", 72), ("WolfgangLanger_Pexels.mp4", 472)])
-def test_a_face_video_is_cropped_and_resized(name, count):
-    frames = read_clip(VIDEO / name)
-    assert frames.shape == (count, 128, 128)
+def test_a_face_video_is_cropped_and_resized():
+    frames = read_clip(VIDEO / "single_face.mp4")
+    assert frames.shape == (72, 128, 128)
     assert frames.dtype == np.uint8
     assert frames.std() > 10
     # the crop holds a face: the cascade finds one again, and it fills most of the frame
-    assert min(find_face(frames[:: count // 4], margin=0)[2:]) > 80
+    assert min(find_face(frames[::18], margin=0)[2:]) > 80
 
 
-def test_whole_frames_of_a_video():
-    frames = read_clip(VIDEO / "single_face.mp4", face=False, size=None)
-    assert frames.shape == (72, 360, 640)
+@pytest.mark.parametrize(("name", "count"), [("single_face.mp4", 72), ("WolfgangLanger_Pexels.mp4", 472)])
+def test_whole_frames_of_a_video(name, count):
+    frames = read_clip(VIDEO / name, face=False, size=None)
+    assert frames.shape == (count, 360, 640)
 
 
 def test_no_face():
@@ -159,3 +176,107 @@ def test_read_frames_keeps_the_order_given(tmp_path):
     frames = write_frames(tmp_path / "clip", count=4)
     paths = image_paths(tmp_path / "clip")
     np.testing.assert_array_equal(read_frames(paths[::-1], None), frames[::-1])
+
+
+def portrait(size=(96, 80)):
+    return np.asarray(
+        Image.open(DATA / "faces" / "01.pgm").resize((size[1], size[0]), Image.Resampling.BICUBIC),
+        dtype=float,
+    )
+
+
+def drifting(shifts, noise=1.0):
+    rng = np.random.default_rng(0)
+    face = portrait()
+    frames = [ndimage.shift(face, shift, order=3, mode="mirror") for shift in shifts]
+    return np.clip(np.rint(frames + noise * rng.standard_normal((len(shifts), *face.shape))), 0, 255).astype(
+        np.uint8
+    )
+
+
+SHIFTS = np.array([[0, 0], [0.5, -0.25], [-1.3, 0.7], [2.0, 3.0], [-0.1, -4.6]])
+
+
+def test_drift_is_measured_to_a_few_hundredths_of_a_pixel():
+    frames = drifting(SHIFTS)
+    np.testing.assert_allclose(drift(frames), SHIFTS, atol=0.06)
+    np.testing.assert_array_equal(drift(frames[[0, 3]], subpixel=False), SHIFTS[[0, 3]])
+    assert not drift(frames[[0, 0]]).any()
+    assert not drift(np.full((3, 20, 20), 7, np.uint8)).any()  # nothing to see
+
+
+def test_subpixel_drift_is_where_the_interpolated_correlation_is_largest():
+    """Against the inverse transform written out on a grid of 1/16 pixel."""
+    frames = drifting(SHIFTS)[:, :24, :20]
+    window = np.hanning(26)[1:-1, None] * np.hanning(22)[1:-1]
+    F = np.fft.fft2((frames - frames.mean(axis=(1, 2), keepdims=True)) * window)
+    cross = F * F[0].conj()
+    cross /= abs(cross) + (abs(F[0, :, : 20 // 2 + 1]) ** 2).mean()
+    grid = np.arange(-32, 33) / 16
+    u, v = np.fft.fftfreq(24), np.fft.fftfreq(20)
+    for found, spectrum in zip(drift(frames)[1:3], cross[1:3], strict=True):
+        values = np.array(
+            [
+                [(spectrum * np.exp(2j * np.pi * (y * u[:, None] + x * v))).real.sum() for x in grid]
+                for y in grid
+            ]
+        )
+        y, x = np.unravel_index(values.argmax(), values.shape)
+        np.testing.assert_allclose(found, [grid[y], grid[x]], atol=1 / 16)
+
+
+def test_stabilise_brings_frames_back():
+    frames = drifting(SHIFTS, noise=0.0)
+    inner = (slice(None), slice(8, -8), slice(8, -8))
+    before = abs(frames.astype(float) - frames[0])[inner].max(axis=(1, 2))
+    after = abs(stabilise(frames).astype(float) - frames[0])[inner].mean(axis=(1, 2))
+    assert (before[1:] > 20).all()
+    assert (after < 1).all()
+    whole = stabilise(frames, "integer")
+    np.testing.assert_array_equal(whole[3][inner[1:]], frames[3][10:-6, 11:-5])
+    np.testing.assert_array_equal(whole[0], frames[0])
+
+
+def test_resample_in_time():
+    frames = np.random.default_rng(0).integers(0, 256, (7, 5, 4), dtype=np.uint8)
+    for n in (2, 3, 7, 13, 40):
+        at = np.linspace(0, 6, n)
+        expected = [[np.interp(at, range(7), frames[:, i, j]) for j in range(4)] for i in range(5)]
+        found = resample(frames, n)
+        assert found.dtype == np.uint8
+        assert abs(found - np.moveaxis(expected, 2, 0)).max() <= 0.5 + 1e-9
+    np.testing.assert_array_equal(resample(frames, 7), frames)
+    np.testing.assert_array_equal(resample(frames, 13)[::2], frames)
+    with pytest.raises(ClipError, match=r"has 1 frame\(s\)"):
+        resample(frames[:1], 5)
+
+
+def test_options_in_the_order_decode_stabilise_resample(tmp_path):
+    frames = drifting(SHIFTS)
+    for number, frame in enumerate(frames):
+        Image.fromarray(frame).save(tmp_path / f"{number}.png")
+    expected = resample(stabilise(frames, "subpixel"), 8)
+    np.testing.assert_array_equal(read_clip(tmp_path, size=None, stabilise="subpixel", n_frames=8), expected)
+    video = read_clip(VIDEO / "single_face.mp4", face=False, size=(36, 64), n_frames=10)
+    assert video.shape == (10, 36, 64)
+    for wrong in ({"stabilise": True}, {"n_frames": 0}):
+        with pytest.raises(ValueError, match=f"{next(iter(wrong))} is "):
+            read_clip(tmp_path, **wrong)
+
+
+def test_a_box_is_cut_out_before_resizing(tmp_path):
+    frames = write_frames(tmp_path / "clip", count=2)
+    expected = [resize(frame[3:33, 5:30], (16, 12)) for frame in frames]
+    found = read_frames(image_paths(tmp_path / "clip"), (16, 12), box=(3, 5, 30, 25))
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_the_digest_is_of_the_contents_in_order(tmp_path):
+    write_frames(tmp_path / "clip", count=3)
+    paths = image_paths(tmp_path / "clip")
+    sums = [struct.pack("<QI", p.stat().st_size, zlib.crc32(p.read_bytes())) for p in paths]
+    digest = hashlib.sha256(b"".join(sums)).digest()
+    frames, found = read_frames_and_digest(paths, (16, 16))
+    assert found == content_digest(paths) == digest
+    np.testing.assert_array_equal(frames, read_frames(paths, (16, 16)))
+    assert content_digest(paths[::-1]) != digest

@@ -1,0 +1,104 @@
+"""From a table of clips to features, in memory."""
+
+import numpy as np
+import pytest
+
+import microexpr
+from microexpr import describe, extract, read_casme2
+from microexpr.clips import read_frames
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    root = tmp_path_factory.mktemp("data") / "casme2"
+    microexpr.simulate(root, subjects=2, clips=6, frames=(3, 6), size=(68, 56), progress=False)
+    return read_casme2(root)
+
+
+def test_several_grids_are_those_of_one(table):
+    grids = [(2, 2), (4, 3), (2, 2)]
+    features, kept = extract(table, blocks=grids)
+    assert list(features) == [(2, 2), (4, 3)]
+    for grid, X in features.items():
+        np.testing.assert_array_equal(X, extract(table, blocks=grid)[0])
+    assert len(kept) == 6
+
+
+def test_the_frames_are_decoded_once(table, monkeypatch):
+    calls = []
+    monkeypatch.setattr(
+        microexpr.extraction, "read_frames", lambda *a, **k: calls.append(1) or read_frames(*a, **k)
+    )
+    extract(table, blocks=[(2, 2), (3, 3), (4, 4)])
+    assert len(calls) == 6
+
+
+@pytest.mark.parametrize(
+    "options", [{"stabilise": "integer"}, {"stabilise": "subpixel"}, {"n_frames": 9}, {"size": (64, 50)}]
+)
+def test_options_of_the_frames(table, options):
+    X, _ = extract(table, blocks=(2, 2), **options)
+    for u, frames in zip(X, table["frames"], strict=True):
+        np.testing.assert_array_equal(u, describe(read_frames(frames, **options), blocks=(2, 2)))
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2, 5])
+def test_the_same_bits_at_any_number_of_threads(table, n_jobs):
+    np.testing.assert_array_equal(
+        extract(table, blocks=(2, 2), n_jobs=n_jobs)[0], extract(table, blocks=(2, 2))[0]
+    )
+
+
+def test_clips_that_cannot_be_described_stop_no_other(table, tmp_path):
+    broken = table.copy()
+    cut = tmp_path / "reg_img9.jpg"
+    cut.write_bytes(table["frames"][1][0].read_bytes()[:200])
+    broken.at[1, "frames"] = [cut, *table["frames"][1]]
+    broken.at[2, "frames"] = table["frames"][2][:1]
+    broken.at[3, "frames"] = [tmp_path / "gone.jpg", *table["frames"][3]]
+    broken.at[4, "frames"] = []
+    for store in (None, tmp_path / "x.zarr"):
+        features, kept = extract(broken, store, blocks=(2, 2))
+        X = features if store is None else features.load((2, 2), kept)
+        np.testing.assert_array_equal(X, extract(table.iloc[[0, 5]], blocks=(2, 2))[0])
+        assert kept["clip"].tolist() == table["clip"][[0, 5]].tolist()
+        for line, words in zip(
+            kept.attrs["problems"],
+            ["reg_img9.jpg is not a readable image", "has 1 frame(s)", "gone.jpg", "no frames"],
+            strict=True,
+        ):
+            assert line.startswith("clip sub")
+            assert words in line
+    # mended, they are computed, and they alone
+    _, kept = extract(table, tmp_path / "x.zarr", blocks=(2, 2))
+    assert (kept.attrs["computed"], kept.attrs["skipped"]) == (4, 2)
+
+
+def test_no_clip_at_all(table, tmp_path):
+    empty = table.copy()
+    empty["frames"] = [[]] * 6
+    for store in (None, tmp_path / "x.zarr"):
+        with pytest.raises(ValueError, match="no clip could be described; the first: clip sub01/EP01_01: "):
+            extract(empty, store)
+        with pytest.raises(ValueError, match="the table is empty"):
+            extract(table[:0], store)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "words"),
+    [
+        ({"blocks": (8, 0)}, ValueError, "each at least 1"),
+        ({"blocks": [(8, 8, 8)]}, ValueError, "each at least 1"),
+        ({"blocks": []}, ValueError, "each at least 1"),
+        ({"blocks": (2.5, 2)}, ValueError, "each at least 1"),
+        ({"stabilise": "yes"}, ValueError, 'stabilise is \'yes\'; it must be "integer", "subpixel" or None'),
+        ({"n_frames": 1}, ValueError, "n_frames is 1; it must be a whole number of at least 2"),
+        ({"n_frames": 2.5}, ValueError, "n_frames is 2.5"),
+        ({"size": (0, 128)}, ValueError, r"size is \(0, 128\)"),
+        ({"size": 128}, ValueError, "size is 128"),
+        ({"radios": 2}, TypeError, "extract has no option 'radios'"),
+    ],
+)
+def test_wrong_options(table, options, error, words):
+    with pytest.raises(error, match=words):
+        extract(table, **options)
