@@ -1,4 +1,4 @@
-"""The command line: ``microexpr demo``, ``simulate``, ``describe``."""
+"""The command line: ``microexpr demo``, ``simulate``, ``describe``, ``extract``, ``evaluate``."""
 
 from __future__ import annotations
 
@@ -16,17 +16,19 @@ from . import __version__
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command and return its exit status: 0 done, 2 cannot be done, 130 stopped by the user."""
+    """Run a command and return its exit status.
+
+    0 done, 1 done but some clips had to be left out (extract), 2 cannot be done, 130 stopped by the user.
+    """
     options = _parser().parse_args(arguments)
     try:
-        options.command(options)
+        return options.command(options) or 0
     except (OSError, ValueError, ModuleNotFoundError) as error:
         print(f"microexpr {options.name}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"microexpr {options.name}: stopped", file=sys.stderr)
         return 130
-    return 0
 
 
 def _demo(options: argparse.Namespace) -> None:
@@ -106,6 +108,88 @@ def _describe(options: argparse.Namespace) -> None:
             f"{prefix}.png", dpi=150
         )
         print(f"wrote {prefix}.png")
+
+
+def _extract(options: argparse.Namespace) -> int:
+    from .datasets import read_dataset, report
+    from .extraction import extract
+
+    started = time.perf_counter()
+    path = options.store or Path(f"{options.dataset.lower()}.zarr")
+    blocks = options.blocks or [(8, 8)]
+    table = read_dataset(options.dataset, options.root, strict=options.strict)
+    print(report(table), flush=True)
+    read = len(table.attrs["problems"])
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        store, table = extract(
+            table,
+            path,
+            blocks=blocks,
+            size=options.size,
+            stabilise=options.stabilise,
+            n_frames=options.frames,
+            n_jobs=options.jobs,
+        )
+    _say_once(caught)
+    grids = ", ".join(f"{down} x {across}" for down, across in dict.fromkeys(map(tuple, blocks)))
+    print(
+        f"\n{path}: {table.attrs['computed']} clips described in {grids} blocks, "
+        f"{table.attrs['skipped']} skipped (there already), {time.perf_counter() - started:.1f} s"
+    )
+    broken = table.attrs["problems"][read:]
+    others = len(store.table) - len(table) - len(broken)
+    if others:
+        print(f"{others} other clip{'s' * (others > 1)} in it: of other data sets, or no longer in this one")
+    if broken:
+        clips = f"{len(broken)} clip{'s' * (len(broken) > 1)}"
+        print(f"{clips} could not be described; mend the files and run this again:", *broken, sep="\n  ")
+    if broken and options.strict:
+        raise ValueError(
+            f"{len(broken)} of the clips could not be described (--strict); the first: {broken[0]}"
+        )
+    return 1 if table.attrs["problems"] else 0
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    from .datasets import report
+    from .experiment import Settings, read, repeat, run
+
+    started = time.perf_counter()
+    _check_parent(options.out)
+    if (options.dataset is None) != (options.root is None):
+        raise ValueError(f"{options.dataset} needs its folder: microexpr evaluate DATASET ROOT")
+    sources = [(options.dataset, options.root), *options.others] if options.dataset else list(options.others)
+    given = {name: getattr(options, name) for name in _SETTINGS if getattr(options, name) is not None}
+    differences: list[str] = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        if options.file is not None:
+            if given or options.classes:
+                names = ", ".join([*given, *(["classes"] if options.classes else [])])
+                raise ValueError(f"{options.file} says what {names} is; give no other beside --from")
+            evaluation, differences = repeat(
+                options.file, sources=sources or None, store=options.store, n_jobs=options.jobs
+            )
+        else:
+            if not sources:
+                raise ValueError("evaluate what? Give DATASET ROOT, or --from FILE")
+            settings = Settings(**given)
+            table = read(sources, options.classes)
+            print(report(table) + "\n", flush=True)
+            evaluation = run(table, settings, store=options.store, n_jobs=options.jobs)
+    _say_once(caught)
+    print(evaluation)
+    written = evaluation.save(options.out)
+    if _matplotlib_is_there():
+        from .plots import save_evaluation
+
+        written += save_evaluation(evaluation, options.out)
+    print(f"\nwrote {len(written)} files into {options.out}; done in {time.perf_counter() - started:.0f} s")
+    if options.file is not None:
+        if differences:
+            raise ValueError(f"not what {options.file} has: {'; '.join(differences)}")
+        print(f"the same as {options.file}, bit for bit")
 
 
 def _save_confusions(results: dict, path: Path) -> None:
@@ -215,7 +299,124 @@ def _parser() -> argparse.ArgumentParser:
     describe.add_argument(
         "--out", metavar="PREFIX", help="write PREFIX.npz and PREFIX.png (VIDEO's name, here)"
     )
+
+    _add_extraction(_command(commands, "extract", _extract, "every clip of a data set -> a feature store"))
+    _add_evaluation(
+        _command(
+            commands,
+            "evaluate",
+            _evaluate,
+            "a data set -> the paper's tables and Fig. 4, with what makes them comparable",
+        )
+    )
     return parser
+
+
+def _add_extraction(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("dataset", metavar="DATASET", help="casme, casme2, smic, samm, casme3 or manifest")
+    parser.add_argument("root", metavar="ROOT", help="its folder (manifest: its CSV file)")
+    parser.add_argument(
+        "--store",
+        type=Path,
+        metavar="FILE",
+        help="feature store to fill; what it holds already is skipped (DATASET.zarr)",
+    )
+    parser.add_argument(
+        "--blocks",
+        type=int,
+        nargs=2,
+        action="append",
+        metavar=("DOWN", "ACROSS"),
+        help="(8 8); may be repeated, the frames are decoded once for all",
+    )
+    parser.add_argument(
+        "--size",
+        type=int,
+        nargs=2,
+        default=(128, 128),
+        metavar=("HEIGHT", "WIDTH"),
+        help="that frames are resized to, pixels (128 128)",
+    )
+    parser.add_argument(
+        "--stabilise",
+        choices=("integer", "subpixel"),
+        help="move every frame back onto the first, by phase correlation (default: off)",
+    )
+    parser.add_argument(
+        "--frames",
+        type=int,
+        metavar="N",
+        help="resample each clip in time to N frames, linearly (default: as they are)",
+    )
+    parser.add_argument("--strict", action="store_true", help="fail if any clip cannot be read or described")
+    parser.add_argument("--jobs", type=int, default=-1, metavar="J", help="threads (-1: every core)")
+
+
+# Options of `evaluate` that are fields of `experiment.Settings`, which has their defaults.
+_SETTINGS = {
+    "protocol": {
+        "choices": ("loso", "lovo", "kfold", "composite", "cross"),
+        "help": "leave out one subject (loso, the default), one video, a k-th of the subjects, or one "
+        "subject of all data sets together; or train on the first data set and test on each other one",
+    },
+    "blocks": {"type": int, "metavar": "B", "help": "blocks down and across, for the tables (8)"},
+    "n_features": {"type": int, "metavar": "N", "help": "features for the tables (casme 325, others 450)"},
+    "gamma": {"type": float, "help": "weight of the loss in Eq. (4) (1)"},
+    "C": {"type": float, "help": "penalty of the SVM (1)"},
+    "sweep": {"action": argparse.BooleanOptionalAction, "help": "Fig. 4 (default: yes)"},
+    "nested": {
+        "action": argparse.BooleanOptionalAction,
+        "help": "choose C and N inside the training folds too (default: yes)",
+    },
+    "sweep_blocks": {"type": int, "nargs": "+", "metavar": "B", "help": "of Fig. 4 (4 6 8 10 12)"},
+    "sweep_n_features": {
+        "type": int,
+        "nargs": "+",
+        "metavar": "N",
+        "help": "of Fig. 4, and what N is chosen from (75 200 ... 950)",
+    },
+    "n_splits": {"type": int, "metavar": "K", "help": "folds of --protocol kfold (10)"},
+    "n_resamples": {"type": int, "metavar": "R", "help": "of the bootstrap (10000)"},
+    "seed": {"type": int, "help": "of the bootstrap (0)"},
+}
+
+
+def _add_evaluation(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "dataset", nargs="?", metavar="DATASET", help="casme, casme2, smic, samm, casme3 or manifest"
+    )
+    parser.add_argument("root", nargs="?", metavar="ROOT", help="its folder (manifest: its CSV file)")
+    parser.add_argument(
+        "--with",
+        dest="others",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("DATASET", "ROOT"),
+        help="a further data set, for the protocols composite and cross; may be repeated",
+    )
+    parser.add_argument(
+        "--store", type=Path, metavar="FILE", help="feature store to use and fill (default: a temporary one)"
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("microexpr-evaluation"),
+        metavar="DIR",
+        help="folder to write into (%(default)s)",
+    )
+    parser.add_argument(
+        "--classes",
+        choices=("paper", "composite", "all"),
+        help="the paper's subset (default where it has one), negative, positive and surprise (default of "
+        "several data sets), or as coded",
+    )
+    parser.add_argument(
+        "--from", dest="file", type=Path, metavar="FILE", help="repeat what this evaluation.json says"
+    )
+    for name, keywords in _SETTINGS.items():
+        parser.add_argument(f"--{name.replace('_', '-')}", default=None, **keywords)  # type: ignore[arg-type]
+    parser.add_argument("--jobs", type=int, default=-1, metavar="J", help="processes (-1: every core)")
 
 
 def _command(commands, name, function, text):  # type: ignore[no-untyped-def]

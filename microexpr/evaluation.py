@@ -1,20 +1,31 @@
-"""Leave-one-subject-out evaluation."""
+"""Protocols, and scores on pooled predictions with their uncertainty."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, clone
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, recall_score
-from sklearn.model_selection import LeaveOneGroupOut
+from sklearn.model_selection import GroupKFold, LeaveOneGroupOut, LeaveOneOut
 from sklearn.utils import check_consistent_length, column_or_1d
 from tqdm import tqdm
 
 from .pipeline import make_classifier
 
-__all__ = ["Scores", "loso"]
+__all__ = ["PROTOCOLS", "McNemar", "Scores", "bootstrap", "interval", "loso", "mcnemar", "pooled", "splits"]
+
+#: What `splits` takes, and what is left out of the training of a fold.
+PROTOCOLS = {
+    "loso": "leave one subject out",
+    "lovo": "leave one video out",
+    "kfold": "k-fold by subject",
+    "composite": "leave one subject out of all data sets together",
+    "cross": "train on the first data set, test on each other one",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,23 +54,121 @@ class Scores:
 
     @property
     def uf1(self) -> float:
-        """Unweighted F1: the mean over classes of their F1 on the pooled predictions."""
-        return float(f1_score(self.y, self.predictions, labels=self.labels, average="macro", zero_division=0))
+        """Unweighted F1: the mean of the F1 on the pooled predictions, over the classes that occur in y."""
+        f1 = f1_score(self.y, self.predictions, labels=self.labels, average=None, zero_division=0)
+        return float(np.mean(f1[np.isin(self.labels, self.y)]))
 
     @property
     def uar(self) -> float:
-        """Unweighted average recall: the mean of `recall`."""
-        return float(np.mean(self.recall))
+        """Unweighted average recall: the mean of `recall` over the classes that occur in y."""
+        return float(np.nanmean(self.recall))
 
     @property
     def recall(self) -> NDArray[np.float64]:
-        """Recall of each class, shape (c,)."""
-        return recall_score(self.y, self.predictions, labels=self.labels, average=None, zero_division=0)
+        """Recall of each class, shape (c,); NaN for a class of which there is no sample."""
+        return recall_score(self.y, self.predictions, labels=self.labels, average=None, zero_division=np.nan)
 
     @property
     def confusion(self) -> NDArray[np.int64]:
         """Counts, shape (c, c): row = true class, column = predicted class."""
         return confusion_matrix(self.y, self.predictions, labels=self.labels)
+
+    @property
+    def by_subject(self) -> dict[object, tuple[int, int]]:
+        """Samples predicted right and samples of each subject, in the order of their names."""
+        right = self.y == self.predictions
+        return {
+            subject: (int(right[self.groups == subject].sum()), int((self.groups == subject).sum()))
+            for subject in np.unique(self.groups)
+        }
+
+    def part(self, mask: ArrayLike) -> Scores:
+        """Scores on some of the samples: one data set of several, say."""
+        mask = np.asarray(mask, dtype=bool)
+        return Scores(self.y[mask], self.predictions[mask], self.groups[mask], self.labels)
+
+
+class McNemar(NamedTuple):
+    """Samples that only the first or only the second got right, and the two-sided p-value."""
+
+    only_first: int
+    only_second: int
+    p: float
+
+
+def splits(
+    protocol: str,
+    groups: ArrayLike,
+    *,
+    datasets: ArrayLike | None = None,
+    n_splits: int = 10,
+) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Split into the folds of a protocol: indices of the training and the test samples of each.
+
+    Parameters
+    ----------
+    protocol : {"loso", "lovo", "kfold", "composite", "cross"}
+        Leave one subject out; leave one video out (other clips of its subject stay in the training set,
+        so it is optimistic for new people); k folds, each subject in one of them; the subjects of all data
+        sets together, one left out at a time, as in the composite database evaluation of the
+        micro-expression grand challenge; or train on the first data set, test on each other one.
+    groups : array-like of shape (n,)
+        Subject of each sample.
+    datasets : array-like of shape (n,), optional
+        Data set of each sample. Subjects of different data sets are different people, whatever their
+        names. "composite" and "cross" need at least 2.
+    n_splits : int
+        Number of folds of "kfold".
+
+    Returns
+    -------
+    list of (train, test)
+
+    Raises
+    ------
+    ValueError
+        If the protocol is unknown, or there are too few subjects or data sets for it.
+
+    Examples
+    --------
+    >>> from microexpr.evaluation import splits
+    >>> for train, test in splits("loso", ["a", "b", "b", "c"]):
+    ...     print(train, test)
+    [1 2 3] [0]
+    [0 3] [1 2]
+    [0 1 2] [3]
+    """
+    subjects = people(groups, datasets)
+    sources = np.zeros(len(subjects), int) if datasets is None else column_or_1d(datasets)
+    names = list(dict.fromkeys(sources.tolist()))  # in the order given: "cross" trains on the first
+    n_subjects = len(np.unique(subjects))
+    if protocol not in PROTOCOLS:
+        raise ValueError(f"protocol is {protocol!r}; it must be one of {', '.join(PROTOCOLS)}")
+    if protocol in ("composite", "cross") and len(names) < 2:
+        raise ValueError(f"protocol {protocol} needs at least 2 data sets; there is {len(names)}")
+    if protocol == "cross":
+        train = np.flatnonzero(sources == names[0])
+        return [(train, np.flatnonzero(sources == name)) for name in names[1:]]
+    if protocol == "lovo":
+        return list(LeaveOneOut().split(subjects))
+    if n_subjects < 2:
+        raise ValueError(f"groups holds {n_subjects} subject(s); leaving one out needs at least 2")
+    if protocol == "kfold":
+        if not 2 <= n_splits <= n_subjects:
+            raise ValueError(
+                f"n_splits is {n_splits}; with {n_subjects} subjects it must be 2 to {n_subjects}"
+            )
+        return list(GroupKFold(n_splits).split(subjects, groups=subjects))
+    return list(LeaveOneGroupOut().split(subjects, groups=subjects))
+
+
+def people(groups: ArrayLike, datasets: ArrayLike | None = None) -> NDArray:
+    """Subject of each sample, with the data set in the name if there are several."""
+    subjects = column_or_1d(groups)
+    if datasets is None or len(np.unique(np.asarray(datasets))) < 2:
+        return subjects
+    check_consistent_length(subjects, datasets)
+    return np.array([f"{d}/{s}" for d, s in zip(np.asarray(datasets), subjects, strict=True)])
 
 
 def loso(
@@ -112,24 +221,183 @@ def loso(
     array([[20,  0],
            [ 0, 20]])
     """
+    check_consistent_length(X, y, groups)
+    return pooled(X, y, groups, splits("loso", groups), classifier, progress=progress)
+
+
+def pooled(
+    X: ArrayLike,
+    y: ArrayLike,
+    groups: ArrayLike,
+    folds: Iterable[tuple[ArrayLike, ArrayLike]],
+    classifier: BaseEstimator | None = None,
+    *,
+    progress: bool | None = None,
+) -> Scores:
+    """Fit and predict fold by fold, as `loso` does, with the folds of any protocol.
+
+    Parameters
+    ----------
+    X, y, groups, classifier, progress
+        As in `loso`.
+    folds : iterable of (train, test)
+        Indices, as `splits` or a splitter of scikit-learn gives them. No sample may be tested twice.
+
+    Returns
+    -------
+    Scores
+        Of the samples that were tested, in their order.
+
+    Raises
+    ------
+    ValueError
+        If the lengths differ, a sample is tested twice, or a fold trains on a single class.
+
+    Examples
+    --------
+    >>> import numpy as np, microexpr
+    >>> from microexpr.evaluation import pooled, splits
+    >>> y = np.tile(["disgust", "surprise"], 20)
+    >>> X = np.random.default_rng(0).standard_normal((40, 50)) + 3 * (y == "surprise")[:, None]
+    >>> datasets = np.repeat(["A", "B"], 20)
+    >>> folds = splits("cross", np.arange(40), datasets=datasets)   # train on A, test on B
+    >>> scores = pooled(X, y, np.arange(40), folds, microexpr.make_classifier(10))
+    >>> len(scores.y), scores.accuracy
+    (20, 1.0)
+    """
     X, labels, subjects = np.asarray(X), column_or_1d(y), column_or_1d(groups)
     check_consistent_length(X, labels, subjects)
-    if len(np.unique(subjects)) < 2:
-        raise ValueError(
-            f"groups holds {len(np.unique(subjects))} subject(s); leaving one out needs at least 2"
-        )
     classifier = make_classifier() if classifier is None else classifier
-    predictions = np.empty_like(labels)
-    folds = tqdm(
-        LeaveOneGroupOut().split(X, labels, subjects),
-        "LOSO",
-        len(np.unique(subjects)),
-        unit="subject",
-        delay=2,
-        disable=None if progress is None else not progress,
-    )
-    for train, test in folds:
-        if len(np.unique(labels[train])) < 2:
-            raise ValueError(f"without subject {subjects[test[0]]} all clips are of class {labels[train[0]]}")
+    folds = [(np.asarray(train), np.asarray(test)) for train, test in folds]
+    predictions, tested = np.empty_like(labels), np.zeros(len(labels), bool)
+    for train, test in tqdm(
+        folds, "folds", unit="fold", delay=2, disable=None if progress is None else not progress
+    ):
+        check_fold(labels, subjects, train, test)
+        if tested[test].any():
+            raise ValueError(f"sample {test[tested[test]][0]} is tested in two folds")
+        tested[test] = True
         predictions[test] = clone(classifier).fit(X[train], labels[train]).predict(X[test])
-    return Scores(labels, predictions, subjects, np.unique(labels))
+    true, predictions = labels[tested], predictions[tested]
+    return Scores(true, predictions, subjects[tested], np.union1d(true, predictions))
+
+
+def check_fold(y: NDArray, groups: NDArray, train: NDArray, test: NDArray) -> None:
+    """Raise if only one class is left to train on."""
+    if len(np.unique(y[train])) < 2:
+        names = ", ".join(map(str, np.unique(groups[test])))
+        raise ValueError(f"without subject {names} all clips are of class {y[train[0]]}")
+
+
+def bootstrap(scores: Scores, n_resamples: int = 10_000, seed: int = 0) -> dict[str, NDArray[np.float64]]:
+    """Resample the subjects with replacement and compute the scores of each resample.
+
+    Clips of one person are alike, so people are drawn and not clips: an interval over clips would be too
+    narrow. The same seed draws the same subjects, so that the resamples of two classifiers on the same
+    clips are paired, and their difference is a bootstrap of the difference.
+
+    Parameters
+    ----------
+    scores : Scores
+    n_resamples : int
+    seed : int
+        Seed of `numpy.random.default_rng`.
+
+    Returns
+    -------
+    dict
+        "accuracy", "uf1", "uar", each of shape (n_resamples,). As in `Scores`, uf1 and uar are means over
+        the classes that occur among the true ones, here of the resample.
+
+    References
+    ----------
+    B. Efron, R. J. Tibshirani: An introduction to the bootstrap, 1993.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from microexpr.evaluation import Scores, bootstrap, interval
+    >>> y = np.tile(["a", "b"], 10)
+    >>> guesses = np.where(np.arange(20) < 15, y, "a")
+    >>> scores = Scores(y, guesses, np.repeat(np.arange(5), 4), np.unique(y))
+    >>> low, high = interval(bootstrap(scores)["accuracy"])
+    >>> float(low), scores.accuracy, float(high)
+    (0.65, 0.85, 1.0)
+    """
+    if n_resamples < 1:
+        raise ValueError(f"n_resamples is {n_resamples}; it must be at least 1")
+    subjects, subject = np.unique(scores.groups, return_inverse=True)
+    s, c = len(subjects), len(scores.labels)
+    cell = np.searchsorted(scores.labels, scores.y) * c + np.searchsorted(scores.labels, scores.predictions)
+    confusions = np.zeros((s, c * c))
+    np.add.at(confusions, (subject, cell), 1)
+    times_drawn = np.random.default_rng(seed).multinomial(s, np.full(s, 1 / s), n_resamples)
+    resampled = (times_drawn.astype(float) @ confusions).reshape(-1, c, c)
+
+    hits, true, predicted = (
+        np.diagonal(resampled, axis1=1, axis2=2),
+        resampled.sum(axis=2),
+        resampled.sum(axis=1),
+    )
+    occurs = true > 0
+    recall = hits / np.where(occurs, true, 1)
+    f1 = 2 * hits / np.where(occurs, true + predicted, 1)
+    return {
+        "accuracy": hits.sum(axis=1) / true.sum(axis=1),
+        "uf1": (f1 * occurs).sum(axis=1) / occurs.sum(axis=1),
+        "uar": recall.sum(axis=1) / occurs.sum(axis=1),
+    }
+
+
+def interval(resamples: ArrayLike, level: float = 0.95) -> tuple[float, float]:
+    """Percentile interval: the quantiles that leave (1 - level) / 2 of the resamples on either side."""
+    if not 0 < level < 1:
+        raise ValueError(f"level is {level}; it must lie between 0 and 1")
+    low, high = np.quantile(np.asarray(resamples), [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def mcnemar(first: Scores, second: Scores) -> McNemar:
+    """Test whether two classifiers err equally often on the same samples (McNemar's exact test).
+
+    Of the samples that exactly one of them got right, under the null hypothesis each is the first's or the
+    second's with probability 1/2. The test takes samples as independent, which clips of one subject are
+    not; the paired `bootstrap` over subjects doesn't.
+
+    Parameters
+    ----------
+    first, second : Scores
+        Of the same samples in the same order.
+
+    Returns
+    -------
+    McNemar
+        The two counts, and the two-sided binomial p-value, 1 if no sample tells them apart.
+
+    Raises
+    ------
+    ValueError
+        If the samples differ.
+
+    References
+    ----------
+    Q. McNemar: Note on the sampling error of the difference between correlated proportions or percentages,
+    Psychometrika 12, 1947.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from microexpr.evaluation import Scores, mcnemar
+    >>> y = np.repeat("a", 10)
+    >>> first = Scores(y, np.array(list("aaaaaaaabb")), y, np.array(["a", "b"]))
+    >>> second = Scores(y, np.array(list("abbbbbbbab")), y, np.array(["a", "b"]))
+    >>> mcnemar(first, second)
+    McNemar(only_first=7, only_second=1, p=0.0703125)
+    """
+    from scipy.stats import binomtest
+
+    if not (np.array_equal(first.y, second.y) and np.array_equal(first.groups, second.groups)):
+        raise ValueError("the two scores are not of the same samples in the same order")
+    right, other = first.y == first.predictions, second.y == second.predictions
+    b, c = int(np.sum(right & ~other)), int(np.sum(other & ~right))
+    return McNemar(b, c, float(binomtest(b, b + c).pvalue) if b + c else 1.0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,12 +12,35 @@ from numpy.typing import ArrayLike
 import ltogp
 
 from .evaluation import Scores
+from .results import Evaluation
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["plot_codes", "plot_confusion", "plot_description", "plot_frames", "plot_temporal_scores"]
+__all__ = [
+    "plot_codes",
+    "plot_comparison",
+    "plot_confusion",
+    "plot_description",
+    "plot_face_parts",
+    "plot_frames",
+    "plot_subjects",
+    "plot_sweep",
+    "plot_temporal_scores",
+    "save_evaluation",
+]
+
+# Okabe and Ito's colours, which people with any colour vision tell apart; markers differ as well.
+_BLUE, _ORANGE, _GREY = "#0072b2", "#e69f00", "#8c8c8c"
+_SERIES = [
+    ("#0072b2", "o"),
+    ("#e69f00", "s"),
+    ("#009e73", "^"),
+    ("#d55e00", "D"),
+    ("#cc79a7", "v"),
+    ("#000000", "x"),
+]
 
 
 def plot_frames(frames: ArrayLike, ax: Axes | None = None, *, count: int = 6) -> Axes:
@@ -115,6 +140,222 @@ def plot_confusion(scores: Scores, ax: Axes | None = None, *, title: str | None 
         fontsize="medium",
     )
     return ax
+
+
+def plot_comparison(evaluation: Evaluation, ax: Axes | None = None) -> Axes:
+    """Draw accuracy as bars, those that the paper quotes and those measured, with 95 % intervals.
+
+    Parameters
+    ----------
+    evaluation : Evaluation
+        From `microexpr.experiment.evaluate`. The intervals are of its bootstrap over subjects; the quoted
+        figures have none. The dotted line is the share of the largest class.
+    ax : matplotlib.axes.Axes, optional
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+    """
+    ax = _axes(ax)
+    lines = evaluation.lines()
+    for at, line in enumerate(lines):
+        accuracy = 100 * line["accuracy"]
+        if line["source"] == "quoted":
+            ax.barh(at, accuracy, color="white", edgecolor=_GREY, hatch="////", linewidth=0.8)
+            end = accuracy
+        else:
+            low, high = 100 * line["accuracy low"], 100 * line["accuracy high"]
+            ax.barh(at, accuracy, color=_BLUE if line["method"].startswith("with ") else _ORANGE)
+            middle, half = (low + high) / 2, (high - low) / 2
+            ax.errorbar(middle, at, xerr=half, fmt="none", ecolor="black", capsize=2, elinewidth=1)
+            end = high
+        ax.text(end + 1.5, at, f"{accuracy:.1f}", va="center")
+    share = 100 * evaluation.table["emotion"].value_counts(normalize=True).iloc[0]
+    ax.axvline(share, color="black", linestyle=":", linewidth=1)
+    ax.text(share + 1.5, -0.55, "largest class", va="bottom")
+    quoted = "(quoted, real clips)" if evaluation.simulated else "(quoted)"
+    names = [
+        f"{line['method']}\n{quoted}" if line["source"] == "quoted" else f"{line['method']},\n{line['basis']}"
+        for line in lines
+    ]
+    ax.set_yticks(range(len(lines)), names)
+    ax.set_ylim(len(lines) - 0.4, -1.1)
+    ax.set_xlim(0, 100)
+    ax.set_xlabel("accuracy (%), simulated clips" if evaluation.simulated else "accuracy (%)")
+    ax.spines[["top", "right"]].set_visible(False)
+    return ax
+
+
+def plot_subjects(
+    scores: Scores, ax: Axes | None = None, *, against: Scores | None = None, title: str | None = None
+) -> Axes:
+    """Draw the accuracy on each subject, over how many clips it is of.
+
+    Parameters
+    ----------
+    scores : Scores
+        Drawn as bars; the dashed line is the accuracy on all clips.
+    ax : matplotlib.axes.Axes, optional
+    against : Scores, optional
+        Of another classifier on the same clips, drawn as points.
+    title : str, optional
+        What the subjects are.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+    """
+    ax = _axes(ax)
+    counts = scores.by_subject
+    accuracy = [100 * right / n for right, n in counts.values()]
+    ax.bar(range(len(counts)), accuracy, color=_BLUE, label="with selection" if against else None)
+    ax.axhline(100 * scores.accuracy, color=_BLUE, linestyle="--", linewidth=1, label="all clips")
+    if against is not None:
+        other = [100 * right / n for right, n in against.by_subject.values()]
+        ax.plot(
+            range(len(counts)),
+            other,
+            "o",
+            color=_ORANGE,
+            markeredgecolor="black",
+            markersize=3.5,
+            markeredgewidth=0.5,
+            label="without",
+        )
+        ax.legend(ncols=3, frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0))
+    ax.set_xticks(range(len(counts)), [f"{subject} ({n})" for subject, (_, n) in counts.items()], rotation=90)
+    ax.set_xlim(-0.6, len(counts) - 0.4)
+    ax.set_ylim(0, 100)
+    ax.set_xlabel("subject (number of clips)" + (f", {title}" if title else ""))
+    ax.set_ylabel("accuracy (%)")
+    ax.spines[["top", "right"]].set_visible(False)
+    return ax
+
+
+def plot_sweep(evaluation: Evaluation, ax: Axes | None = None) -> Axes:
+    """Draw Fig. 4: accuracy over N, one line for each grid of blocks.
+
+    Parameters
+    ----------
+    evaluation : Evaluation
+        From `microexpr.experiment.evaluate`, with a sweep.
+    ax : matplotlib.axes.Axes, optional
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    ValueError
+        If the evaluation has no sweep.
+    """
+    if not evaluation.sweep:
+        raise ValueError("the evaluation has no sweep; evaluate with Settings(sweep=True)")
+    ax = _axes(ax)
+    several = list(dict.fromkeys(n for _, n in evaluation.sweep))
+    for at, blocks in enumerate(dict.fromkeys(b for b, _ in evaluation.sweep)):
+        color, marker = _SERIES[at % len(_SERIES)]
+        accuracy = [100 * evaluation.sweep[blocks, n].accuracy for n in several]
+        ax.plot(
+            several,
+            accuracy,
+            color=color,
+            marker=marker,
+            markersize=4,
+            linewidth=1.2,
+            label=f"{blocks} × {blocks}",
+        )
+    ax.set_xticks(several, map(str, several), rotation=45)
+    ax.set_xlabel("features selected, N")
+    ax.set_ylabel("accuracy (%)" + (", simulated" if evaluation.simulated else ""))
+    ax.legend(
+        title="blocks",
+        ncols=3,
+        frameon=False,
+        loc="lower center",
+        bbox_to_anchor=(0.5, 1.0),
+        columnspacing=1.2,
+    )
+    ax.grid(axis="y", color="0.9", linewidth=0.6)
+    ax.set_axisbelow(True)
+    ax.spines[["top", "right"]].set_visible(False)
+    return ax
+
+
+def plot_face_parts(evaluation: Evaluation, ax: Axes | None = None) -> Axes:
+    """Draw which parts of the face are selected: each block's share of the lengths of W's rows.
+
+    Parameters
+    ----------
+    evaluation : Evaluation
+        From `microexpr.experiment.evaluate`: the share is averaged over the folds, and drawn as the area
+        of a circle in each block over the mean face (grey levels, 0 to 255) if there is one.
+    ax : matplotlib.axes.Axes, optional
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+    """
+    from matplotlib.patches import Circle
+
+    ax = _axes(ax)
+    share = 100 * evaluation.weights / (evaluation.weights.sum() or 1.0)
+    down, across = share.shape
+    face = np.full((64, 64), 128.0) if evaluation.face is None else np.asarray(evaluation.face)
+    height, width = face.shape
+    ax.imshow(face, cmap="gray", vmin=0, vmax=255)
+    # Areas and not colours: a colour laid over a face takes on the face's brightness.
+    for (i, j), value in np.ndenumerate(share):
+        radius = 0.48 * min(height / down, width / across) * np.sqrt(value / (share.max() or 1.0))
+        centre = ((j + 0.5) * width / across - 0.5, (i + 0.5) * height / down - 0.5)
+        ax.add_patch(Circle(centre, radius, facecolor=_ORANGE, edgecolor="black", linewidth=0.5, alpha=0.65))
+    ax.set_xticks([])
+    ax.set_yticks([])
+    ax.set_xlabel(
+        f"share of $\\Sigma_j ||W_j||$ in {down} × {across} blocks, by area: the largest {share.max():.1f} %"
+        + ("\nsimulated clips" if evaluation.simulated else "")
+    )
+    return ax
+
+
+def save_evaluation(evaluation: Evaluation, folder: str | os.PathLike[str]) -> list[Path]:
+    """Write the pictures of an evaluation as PNG files, 3.4 inches wide: a column; return their paths."""
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    without, chosen = evaluation.rows[:2]
+    n_subjects = len(chosen.scores.by_subject)
+    simulated = ", simulated clips" if evaluation.simulated else ""
+    drawings = {
+        "table": (0.6 + 0.27 * len(evaluation.lines()), lambda ax: plot_comparison(evaluation, ax)),
+        "confusion": (3.2, lambda ax: plot_confusion(chosen.scores, ax, title=f"with selection{simulated}")),
+        "confusion_without": (
+            3.2,
+            lambda ax: plot_confusion(without.scores, ax, title=f"without selection{simulated}"),
+        ),
+        "subjects": (
+            2.4,
+            lambda ax: plot_subjects(
+                chosen.scores, ax, against=without.scores, title="simulated" if evaluation.simulated else None
+            ),
+        ),
+        "face": (2.8, lambda ax: plot_face_parts(evaluation, ax)),
+    }
+    if evaluation.sweep:
+        drawings["sweep"] = (2.6, lambda ax: plot_sweep(evaluation, ax))
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "sweep.png").unlink(missing_ok=True)
+    written = []
+    with rc_context({"font.size": 7, "axes.linewidth": 0.6, "hatch.linewidth": 0.5}):
+        for name, (height, draw) in drawings.items():
+            width = max(3.4, 0.1 * n_subjects + 0.6) if name == "subjects" else 3.4
+            figure = Figure(figsize=(width, height), layout="constrained")
+            draw(figure.subplots())
+            figure.savefig(folder / f"{name}.png", dpi=300)
+            written.append(folder / f"{name}.png")
+    return written
 
 
 def _axes(ax: Axes | None) -> Axes:

@@ -10,6 +10,7 @@ from PIL import Image
 
 import microexpr
 from microexpr.cli import main
+from microexpr.store import FeatureStore
 
 VIDEO = Path(__file__).parents[2] / "shared" / "data" / "video"
 DEMO = ["--subjects", "3", "--clips", "15", "--frames", "5", "8", "--size", "68", "56", "--n-features", "40"]
@@ -149,3 +150,60 @@ def test_version_and_help_are_quick_to_import():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.stdout.splitlines()[-1] == "[]"
     assert run("--version").stdout == f"microexpr {microexpr.__version__}\n"
+
+
+def test_extract(tmp_path, capsys):
+    root = microexpr.simulate("data", subjects=2, clips=4, frames=(3, 4), size=(34, 28), progress=False)
+    arguments = [
+        "extract",
+        "casme2",
+        "data",
+        "--size",
+        "32",
+        "32",
+        "--blocks",
+        "2",
+        "2",
+        "--blocks",
+        "4",
+        "4",
+    ]
+    assert main(arguments) == 0
+    said = capsys.readouterr()
+    assert "casme2.zarr: 4 clips described in 2 x 2, 4 x 4 blocks, 0 skipped" in said.out
+    assert said.err == ""
+    store = FeatureStore("casme2.zarr")
+    assert store.blocks == [(2, 2), (4, 4)]
+    table = microexpr.read_casme2("data")
+    X, _ = microexpr.extract(table, blocks=(4, 4), size=(32, 32))
+    np.testing.assert_array_equal(store.load((4, 4), table), X)
+
+    # a damaged file: named, the others kept, and what was right is not done again
+    broken = table["frames"][2][1]
+    broken.write_bytes(broken.read_bytes()[:99])
+    assert main(arguments) == 1
+    said = capsys.readouterr().out
+    assert "casme2.zarr: 0 clips described in 2 x 2, 4 x 4 blocks, 3 skipped" in said
+    assert "other clip" not in said
+    assert "1 clip could not be described; mend the files and run this again:\n" in said
+    assert f"\n  clip sub{table['subject'][2]}/{table['clip'][2]}: {broken}" in said
+    assert main([*arguments, "--strict"]) == 2
+    assert capsys.readouterr().err.startswith("microexpr extract: 1 of the clips could not be described")
+
+    # other parameters, other places: one line each
+    for more, words in [
+        (["--stabilise", "integer"], "casme2.zarr was made with stabilise=None, not stabilise='integer'"),
+        (["--frames", "1"], "n_frames is 1"),
+        (["--store", str(broken)], "is not a feature store"),
+        (["--store", "missing/x.zarr"], "missing: no such folder to make a store in"),
+        (["--store", "/proc/x.zarr"], "/proc/x.zarr cannot be written: "),
+    ]:
+        assert main([*arguments, *more]) == 2
+        error = capsys.readouterr().err
+        assert error.startswith("microexpr extract: ")
+        assert words in error
+        assert error.count("\n") == 1
+    assert main(["extract", "casme5", str(root)]) == 2
+    assert "'casme5' is not a data set" in capsys.readouterr().err
+    assert main([*arguments[:6], "--frames", "6", "--stabilise", "subpixel", "--store", "other.zarr"]) == 1
+    assert FeatureStore("other.zarr").parameters["n_frames"] == 6

@@ -1,11 +1,16 @@
-"""LOSO against a loop written out, and its scores against their definitions."""
+"""LOSO against a loop written out, scores against their definitions, statistics against slow references."""
+
+import math
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.svm import SVC
 
-from microexpr import loso, make_classifier
+from microexpr import Scores, loso, make_classifier
+from microexpr.evaluation import bootstrap, interval, mcnemar, pooled, splits
 
 
 @pytest.fixture(scope="module")
@@ -96,3 +101,146 @@ def test_the_classifier_given_is_left_unfitted(clips):
 def test_errors(y, groups, message):
     with pytest.raises(ValueError, match=message):
         loso(np.zeros((4, 2)), y, groups)
+
+
+def random_scores(seed=0, n=60, subjects=7, labels=("a", "b", "c")):
+    rng = np.random.default_rng(seed)
+    y = rng.choice(labels, n, p=[0.6, 0.3, 0.1])
+    guesses = np.where(rng.random(n) < 0.5, y, rng.choice(labels, n))
+    return Scores(y, guesses, rng.integers(0, subjects, n), np.array(labels))
+
+
+def test_bootstrap_against_loops():
+    """Draw the subjects the same way, put their clips together, and let `Scores` score them."""
+    scores = random_scores()
+    subjects = np.unique(scores.groups)
+    resampled = bootstrap(scores, 200, seed=3)
+    times_drawn = np.random.default_rng(3).multinomial(len(subjects), np.full(7, 1 / 7), 200)
+    for at, counts in enumerate(times_drawn):
+        clips = np.concatenate(
+            [
+                np.flatnonzero(scores.groups == s)
+                for s, n in zip(subjects, counts, strict=True)
+                for _ in range(n)
+            ]
+        )
+        one = Scores(scores.y[clips], scores.predictions[clips], scores.groups[clips], scores.labels)
+        for measure, values in resampled.items():
+            assert values[at] == pytest.approx(getattr(one, measure), abs=1e-12), measure
+
+
+def test_interval_covers_the_truth():
+    """Subjects who are guessed right with a probability of their own: 95 % intervals hold the mean of it."""
+    rng = np.random.default_rng(0)
+    covered = []
+    for seed in range(200):
+        chance = np.repeat(rng.beta(4, 4, 20), 10)
+        right = rng.random(200) < chance
+        scores = Scores(
+            np.full(200, "a"), np.where(right, "a", "b"), np.repeat(range(20), 10), np.array(["a", "b"])
+        )
+        low, high = interval(bootstrap(scores, 400, seed)["accuracy"])
+        covered.append(low <= 0.5 <= high)
+    assert 0.88 <= np.mean(covered) <= 0.99
+
+
+def test_an_interval_over_clips_would_be_too_narrow():
+    """All clips of a person alike: the interval is that of so many people, not of so many clips."""
+    right = np.repeat(np.arange(10) < 5, 20)
+    y = np.full(200, "a")
+    people = Scores(y, np.where(right, "a", "b"), np.repeat(range(10), 20), np.array(["a", "b"]))
+    clips = Scores(y, people.predictions, np.arange(200), people.labels)
+    widths = [np.diff(interval(bootstrap(scores)["accuracy"]))[0] for scores in (people, clips)]
+    assert widths[0] > 3 * widths[1]
+
+
+def test_the_bootstrap_of_two_classifiers_is_paired():
+    """A classifier that is right on one clip more of every subject is better in each resample."""
+    y, groups = np.full(40, "a"), np.repeat(range(10), 4)
+    labels = np.array(["a", "b"])
+    worse = np.where(np.arange(40) % 4 < groups % 3, "a", "b")
+    better = np.where(np.arange(40) % 4 < groups % 3 + 1, "a", "b")
+    first, second = (bootstrap(Scores(y, p, groups, labels))["accuracy"] for p in (better, worse))
+    np.testing.assert_allclose(first - second, 0.25)
+
+
+@pytest.mark.parametrize(("b", "c"), [(0, 0), (7, 1), (3, 3), (0, 12), (30, 10)])
+def test_mcnemar_against_the_sum(b, c):
+    """Twice the tail of the binomial, summed by hand."""
+    y = np.full(b + c + 6, "a")
+    first = np.array(["a"] * b + ["b"] * c + ["a"] * 3 + ["b"] * 3)
+    second = np.array(["b"] * b + ["a"] * c + ["a"] * 3 + ["b"] * 3)
+    labels = np.array(["a", "b"])
+    found = mcnemar(Scores(y, first, y, labels), Scores(y, second, y, labels))
+    tail = sum(math.comb(b + c, k) for k in range(min(b, c) + 1)) / 2 ** (b + c)
+    assert found[:2] == (b, c)
+    assert found.p == pytest.approx(min(1.0, 2 * tail))
+    assert mcnemar(Scores(y, second, y, labels), Scores(y, first, y, labels)).p == found.p
+
+
+def test_mcnemar_wants_the_same_samples():
+    scores = random_scores()
+    with pytest.raises(ValueError, match="not of the same samples"):
+        mcnemar(scores, scores.part(np.arange(60) < 50))
+
+
+def test_by_subject_and_parts():
+    scores = random_scores()
+    by_subject = scores.by_subject
+    assert sum(right for right, _ in by_subject.values()) == np.sum(scores.y == scores.predictions)
+    for subject, (right, n) in by_subject.items():
+        part = scores.part(scores.groups == subject)
+        assert (part.accuracy, len(part.y)) == (right / n, n)
+
+
+def test_a_class_without_samples_counts_for_nothing():
+    """Of a data set that has no clip of a class, only its own classes are averaged over."""
+    y = np.array(["a", "a", "b", "b"])
+    scores = Scores(y, np.array(["a", "c", "b", "b"]), y, np.array(["a", "b", "c"]))
+    assert scores.uar == 0.75
+    assert scores.uf1 == pytest.approx((2 / 3 + 1) / 2)
+    assert np.isnan(scores.recall[2])
+    assert bootstrap(scores, 500)["uar"].max() == 1.0
+
+
+@pytest.mark.parametrize("protocol", ["loso", "lovo", "kfold", "composite", "cross"])
+@given(st.lists(st.tuples(st.sampled_from("ABC"), st.integers(0, 4)), min_size=1, max_size=30))
+@settings(max_examples=50, deadline=None)
+def test_splits(protocol, clips):
+    """Each clip is tested once at most, and nobody tested was trained on."""
+    datasets = np.array([d for d, _ in clips])
+    groups = np.array([s for _, s in clips])
+    whole = [f"{d}{s}" for d, s in clips]
+    needed = {"lovo": len(clips), "loso": len(set(whole)), "kfold": len(set(whole)) - 2}
+    if needed.get(protocol, len(set(datasets))) < 2:
+        if protocol != "lovo":
+            with pytest.raises(ValueError, match=r"at least 2|must be 2 to"):
+                splits(protocol, groups, datasets=datasets, n_splits=4 if protocol == "kfold" else 2)
+        return
+    folds = splits(protocol, groups, datasets=datasets, n_splits=3)
+    tested = np.concatenate([test for _, test in folds])
+    assert len(set(tested)) == len(tested)
+    if protocol == "cross":
+        assert {datasets[i] for i in tested} == set(datasets) - {datasets[0]}
+        assert all(set(datasets[train]) == {datasets[0]} for train, _ in folds)
+    else:
+        assert sorted(tested) == list(range(len(clips)))
+        assert all(len(train) + len(test) == len(clips) for train, test in folds)
+    if protocol == "kfold":
+        assert len(folds) == 3
+    if protocol != "lovo":
+        for train, test in folds:
+            assert not {whole[i] for i in train} & {whole[i] for i in test}
+
+
+def test_pooled_with_any_folds(clips):
+    X, y, groups = clips
+    folds = [(np.arange(30, 60), np.arange(10)), (np.arange(20), np.arange(50, 60))]
+    scores = pooled(X, y, groups, folds, make_classifier("all"))
+    expected = [make_classifier("all").fit(X[a], y[a]).predict(X[b]) for a, b in folds]
+    np.testing.assert_array_equal(scores.predictions, np.concatenate(expected))
+    np.testing.assert_array_equal(scores.groups, np.r_[groups[:10], groups[50:]])
+    with pytest.raises(ValueError, match="sample 0 is tested in two folds"):
+        pooled(X, y, groups, [folds[0], folds[0]], make_classifier("all"))
+    with pytest.raises(ValueError, match="protocol is 'loo'; it must be one of loso"):
+        splits("loo", groups)
