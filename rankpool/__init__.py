@@ -2,27 +2,36 @@
 
 from typing import TYPE_CHECKING, Any
 
-from .pooling import dynamic_image, rank_pool
+from .pooling import dynamic_image, hierarchical_rank_pool, rank_pool
 from .ranksvm import RankSVMResult, approximate_rank_pool, rank_svm
 
 if TYPE_CHECKING:
-    from .estimator import RankPooling
+    from .estimator import HierarchicalRankPooling, RankPooling
+    from .learning import RankSVM
 
 __all__ = [
+    "HierarchicalRankPooling",
     "RankPooling",
+    "RankSVM",
     "RankSVMResult",
     "approximate_rank_pool",
     "dynamic_image",
+    "hierarchical_rank_pool",
     "rank_pool",
     "rank_svm",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    if name == "RankPooling":  # scikit-learn takes a second to import; the functions don't need it
-        from .estimator import RankPooling
+    # scikit-learn takes a second to import; the functions don't need it
+    if name in ("HierarchicalRankPooling", "RankPooling"):
+        from . import estimator
 
-        return RankPooling
+        return getattr(estimator, name)
+    if name == "RankSVM":
+        from .learning import RankSVM
+
+        return RankSVM
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

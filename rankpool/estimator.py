@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain, islice
+from threading import Lock
 from typing import Any
 
 import numpy as np
-from joblib import Parallel, delayed
+from joblib import effective_n_jobs
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 from threadpoolctl import threadpool_limits
 
-from .pooling import rank_pool
+from .pooling import hierarchical_rank_pool, rank_pool
 
 Floats = NDArray[np.float64]
 
@@ -27,8 +30,8 @@ class RankPooling(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
     loss, tol, smoothing, window, feature_map, normalize, direction, method
         See :func:`rank_pool`.
     n_jobs : int, optional
-        Threads over the clips, as in joblib: None is one, -1 one per core. The result has the same bits for
-        any number: BLAS, whose sums depend on its threads, is held to one.
+        Threads over the clips, as in joblib, except that None is one per core, like -1. The result has the
+        same bits for any number: BLAS, whose sums depend on its threads, is held to one.
 
     Attributes
     ----------
@@ -37,10 +40,11 @@ class RankPooling(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
 
     Notes
     -----
-    Clips are a list of (T_i, d) arrays, T_i ≥ 2, or one (n, T, d) array. `transform` and `fit_transform` also
-    take an iterator that yields one clip at a time, and hold only as many clips as they work on. Nothing is
-    learned from the clips but the number of features, so nothing leaks from test to training. For unit-norm
-    vectors let scikit-learn's ``Normalizer`` follow in the pipeline.
+    Clips are a list of (T_i, d) arrays or CSR matrices, T_i ≥ 2, or one (n, T, d) array. `transform` and
+    `fit_transform` also take an iterator that yields one clip at a time. A thread takes its next clip when it
+    is done with the last one: beside the clips that are worked on, none is held. Nothing is learned from the
+    clips but the number of features, so nothing leaks from test to training. For unit-norm vectors let
+    scikit-learn's ``Normalizer`` follow in the pipeline.
 
     Examples
     --------
@@ -52,6 +56,8 @@ class RankPooling(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
     array([[0., 0.],
            [1., 1.]])
     """
+
+    _function: Callable[..., Floats] = staticmethod(rank_pool)
 
     def __init__(
         self,
@@ -83,7 +89,7 @@ class RankPooling(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
 
         Parameters
         ----------
-        X : list of array-like of shape (T_i, d), or array-like of shape (n, T, d)
+        X : list of array-like or CSR matrices of shape (T_i, d), or array-like of shape (n, T, d)
             Clips.
         y : ignored
 
@@ -94,10 +100,8 @@ class RankPooling(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         """
         if isinstance(X, Iterator):
             raise TypeError("fit would use up the first clip of an iterator; call fit_transform")
-        for clip in _clips(X):
-            self._learn(clip, self._pool(0, clip))
-            return self
-        raise ValueError("X has 0 clips; rank pooling needs at least 1")
+        self.fit_transform(islice(_clips(X), 1))
+        return self
 
     def transform(self, X: Any) -> Floats:
         """Pool each clip.
@@ -113,48 +117,38 @@ class RankPooling(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
             float64.
         """
         check_is_fitted(self, "n_features_in_")
-        return self._pool_all(_clips(X), self.n_features_in_)
+        pooled = self._pool_all(_clips(X), self.n_features_in_)
+        return np.stack(pooled) if pooled else np.empty((0, self._n_features_out))
 
     def fit_transform(self, X: Any, y: Any = None) -> Floats:
         """Fit and pool each clip in one pass, over an iterator too; see `transform`."""
         clips = iter(_clips(X))
-        for clip in clips:
-            first = self._pool(0, clip)
-            self._learn(clip, first)
-            rest = self._pool_all(clips, self.n_features_in_, start=1)
-            return np.vstack([first, rest]) if len(rest) else first[None]
-        raise ValueError("X has 0 clips; rank pooling needs at least 1")
+        first = next(clips, None)
+        if first is None:
+            raise ValueError("X has 0 clips; rank pooling needs at least 1")
+        shape = np.shape(first)
+        n_features = shape[1] if len(shape) == 2 else None  # not 2: the first clip's error, in a moment
+        clips = chain(iter([first]), clips)  # the inner iter drops the clip when it has passed
+        del first
+        pooled = np.stack(self._pool_all(clips, n_features))
+        self.n_features_in_, self._n_features_out = n_features, pooled.shape[1]
+        return pooled
 
-    def _learn(self, clip: Any, pooled: Floats) -> None:
-        self.n_features_in_ = np.shape(clip)[1]
-        self._n_features_out = pooled.size
+    def _pool_all(self, clips: Iterable[Any], n_features: int | None) -> list[Floats]:
+        options = self.get_params(deep=False)
+        n_jobs = options.pop("n_jobs")
 
-    def _pool_all(self, clips: Iterable[Any], n_features: int, start: int = 0) -> Floats:
+        def pool(index: int, clip: Any) -> Floats:
+            try:
+                shape = np.shape(clip)
+                if n_features is not None and len(shape) == 2 and shape[1] != n_features:
+                    raise ValueError(f"V has {shape[1]} features; the first clip had {n_features}")
+                return self._function(clip, **options)
+            except (TypeError, ValueError) as error:
+                raise type(error)(f"clip {index}: {error}") from error
+
         with threadpool_limits(1, user_api="blas"):
-            pooled = Parallel(n_jobs=self.n_jobs, require="sharedmem")(
-                delayed(self._pool)(i, clip, n_features) for i, clip in enumerate(clips, start)
-            )
-        return np.stack(pooled) if pooled else np.empty((0, self._n_features_out))
-
-    def _pool(self, index: int, clip: Any, n_features: int | None = None) -> Floats:
-        shape = np.shape(clip)
-        if n_features is not None and len(shape) == 2 and shape[1] != n_features:
-            raise ValueError(f"clip {index} has {shape[1]} features; the first one had {n_features}")
-        try:
-            return rank_pool(
-                clip,
-                self.C,
-                loss=self.loss,  # type: ignore[arg-type]
-                tol=self.tol,
-                smoothing=self.smoothing,  # type: ignore[arg-type]
-                window=self.window,
-                feature_map=self.feature_map,  # type: ignore[arg-type]
-                normalize=self.normalize,  # type: ignore[arg-type]
-                direction=self.direction,  # type: ignore[arg-type]
-                method=self.method,  # type: ignore[arg-type]
-            )
-        except (TypeError, ValueError) as error:
-            raise type(error)(f"clip {index}: {error}") from error
+            return _in_threads(pool, clips, effective_n_jobs(-1 if n_jobs is None else n_jobs))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -163,12 +157,114 @@ class RankPooling(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         return tags
 
 
+class HierarchicalRankPooling(RankPooling):
+    """Clips in, one vector each out, by hierarchical rank pooling.
+
+    Parameters
+    ----------
+    C : float, default 1.0
+        Cost of a pair of frames in the wrong order.
+    window, stride, depth, loss, tol, smoothing, feature_map, normalize, direction, method
+        See :func:`hierarchical_rank_pool`.
+    n_jobs : int, optional
+        See :class:`RankPooling`, also for what clips are.
+
+    Attributes
+    ----------
+    n_features_in_ : int
+        Features of a frame.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from rankpool import HierarchicalRankPooling
+    >>> clips = [np.cumsum(np.ones((T, 2)), axis=0) for T in (25, 40)]
+    >>> HierarchicalRankPooling(window=10, feature_map="posneg").fit_transform(clips).shape
+    (2, 8)
+    """
+
+    _function = staticmethod(hierarchical_rank_pool)
+
+    def __init__(
+        self,
+        C: float = 1.0,
+        *,
+        window: int = 20,
+        stride: int = 1,
+        depth: int = 2,
+        loss: str = "hinge",
+        tol: float = 1e-6,
+        smoothing: str | None = None,
+        feature_map: str | None = None,
+        normalize: str | None = None,
+        direction: str = "forward",
+        method: str = "ranksvm",
+        n_jobs: int | None = None,
+    ) -> None:
+        super().__init__(
+            C,
+            loss=loss,
+            tol=tol,
+            smoothing=smoothing,
+            window=window,
+            feature_map=feature_map,
+            normalize=normalize,
+            direction=direction,
+            method=method,
+            n_jobs=n_jobs,
+        )
+        self.stride = stride
+        self.depth = depth
+
+
 def _clips(X: Any) -> Iterable[Any]:
     """Check that X is several clips, not one."""
     if isinstance(X, np.ndarray) and X.dtype != object and X.ndim != 3:
         raise ValueError(
             f"X has {X.ndim} dimensions; it must be a list of (T, d) clips or an (n, T, d) array"
         )
+    if hasattr(X, "tocsr"):
+        raise TypeError("X is one sparse matrix; it must be a list of them, one a clip")
     if not isinstance(X, Iterable):
         raise TypeError(f"X is {type(X).__name__}; it must be a list of (T, d) clips or an (n, T, d) array")
     return X
+
+
+def _in_threads(function: Callable[[int, Any], Floats], items: Iterable[Any], n_threads: int) -> list[Floats]:
+    """Return [function(i, item) for i, item in enumerate(items)], from n_threads threads.
+
+    joblib's threads took 1.4 times as long for 246 clips of 2 to 6 ms, and read ahead.
+    """
+    results: list[Any] = []
+    if n_threads == 1:
+        for item in items:
+            results.append(function(len(results), item))
+        return results
+    iterator = iter(items)
+    lock, done = Lock(), object()
+    stop = False
+
+    def work() -> None:
+        nonlocal stop
+        try:
+            while not stop:
+                item = None  # gone before the next one comes
+                with lock:
+                    item = next(iterator, done)
+                    if item is done:
+                        break
+                    i = len(results)
+                    results.append(None)
+                results[i] = function(i, item)
+        except BaseException:
+            stop = True
+            raise
+
+    with ThreadPoolExecutor(n_threads) as pool:
+        futures = [pool.submit(work) for _ in range(n_threads)]
+        try:
+            for future in futures:
+                future.result()
+        finally:  # interrupted, too
+            stop = True
+    return results

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import Any, Literal
 
 import numpy as np
@@ -42,8 +44,9 @@ def rank_pool(
 
     Parameters
     ----------
-    V : array-like of shape (T, d)
-        One frame's features a row, T ≥ 2; any real dtype.
+    V : array-like of shape (T, d), or scipy.sparse matrix
+        One frame's features a row, T ≥ 2; any real dtype. Maps and norms keep sparse frames sparse; smoothing
+        makes them dense.
     C, loss, tol, times, max_iter
         See :func:`rank_svm`.
     smoothing : {"tvm", "ma"}, optional
@@ -89,40 +92,151 @@ def rank_pool(
     >>> rank_pool(V, smoothing="tvm", normalize="l2", direction="both").shape
     (4,)
     """
-    _check_options(smoothing, window, feature_map, normalize, direction, method)
-    frames = _check_frames(V)
-    order, _ = _time_order(times, len(frames))
+    _check_options(smoothing, feature_map, normalize, direction, method)
+    _at_least(window, 1, "window")
+    frames = _check_frames(V, accept_sparse=True)
+    T = frames.shape[0]
+    ranks = None
     if times is not None:
-        frames, times = frames[order], np.asarray(times)[order]
-    if smoothing == "ma" and len(frames) < window + 1:
-        raise ValueError(
-            f"V has {len(frames)} frames; smoothing='ma' with window={window} needs at least {window + 1}"
-        )
+        order, _ = _time_order(times, T)
+        frames = frames[order]
+        ranks = np.unique(np.asarray(times), return_inverse=True)[1][order]
+    if smoothing == "ma" and window >= T:
+        raise ValueError(f"V has {T} frames; smoothing='ma' with window={window} needs at least {window + 1}")
 
-    def pool(frames: NDArray[Any], times: NDArray[Any] | None) -> Floats:
+    def pool(frames: Any, ranks: NDArray[np.intp] | None) -> Floats:
         if smoothing or feature_map or normalize:
-            frames = frames.astype(np.float64)
-            if not np.isfinite(frames).all():
-                _raise_not_finite(frames)
-        if smoothing == "tvm":
-            frames = np.cumsum(frames, axis=0) / np.arange(1, len(frames) + 1)[:, None]
-        elif smoothing == "ma":
-            total = np.cumsum(frames, axis=0)
-            total[window:] -= total[:-window].copy()
-            frames = total[window - 1 :] / window
-            times = None if times is None else times[window - 1 :]
+            frames = _finite(frames)
+        frames = _smoothed(frames, smoothing, window)
+        if smoothing == "ma" and ranks is not None:
+            ranks = ranks[window - 1 :]
         frames = _normalized(_mapped(frames, feature_map), normalize)
         if method == "approximate":
-            return approximate_rank_pool(frames, times=times)
+            return approximate_rank_pool(frames, times=ranks)
         if method == "svr":
-            return _svr(frames, C, tol, times)
-        return rank_svm(frames, C, loss=loss, tol=tol, times=times, max_iter=max_iter).u
+            return _svr(frames, C, tol, ranks)
+        return rank_svm(frames, C, loss=loss, tol=tol, times=ranks, max_iter=max_iter).u
 
     results = []
     if direction != "reverse":
-        results.append(pool(frames, times))
+        results.append(pool(frames, ranks))
     if direction != "forward":
-        results.append(pool(frames[::-1], None if times is None else -times[::-1]))
+        results.append(pool(frames[::-1], None if ranks is None else ranks[-1] - ranks[::-1]))
+    return results[0] if len(results) == 1 else np.concatenate(results)
+
+
+def hierarchical_rank_pool(
+    V: ArrayLike,
+    C: float = 1.0,
+    *,
+    window: int = 20,
+    stride: int = 1,
+    depth: int = 2,
+    loss: Loss = "hinge",
+    tol: float = 1e-6,
+    max_iter: int | None = None,
+    smoothing: Literal["tvm"] | None = None,
+    feature_map: Literal["ssr", "posneg", "hellinger", "tanh", "chi2"] | None = None,
+    normalize: Literal["l1", "l2"] | None = None,
+    direction: Literal["forward", "reverse", "both"] = "forward",
+    method: Literal["ranksvm", "approximate", "svr"] = "ranksvm",
+) -> Floats:
+    r"""Hierarchical rank pooling: windows are rank pooled to a shorter sequence, and so on, and then it.
+
+    Each layer below the last turns a sequence :math:`v_1, \dots, v_T` into
+
+    .. math::
+
+        v'_k = \mathrm{rank\_pool}(v_{1 + sk}, \dots, v_{w + sk}), \quad k = 0, 1, \dots,
+        \lfloor (T - w) / s \rfloor
+
+    with window w and stride s; the last one is :func:`rank_pool` of all that is left. Every one of them
+    smooths, maps and normalises its frames first.
+
+    Parameters
+    ----------
+    V : array-like of shape (T, d), or scipy.sparse matrix
+        One frame's features a row, in the order of time. T ≥ depth + 1 for stride 1; for depth 2, T ≥
+        stride + 2.
+    C, loss, tol, max_iter, feature_map, normalize, method
+        See :func:`rank_pool`. ``"hellinger"`` and ``"chi2"`` need features of at least 0, which the second
+        layer's are not: for them depth must be 1.
+    window : int, default 20
+        Frames in a window, at least 2. A sequence too short for it has its windows shortened, by as little as
+        leaves the last layer two frames.
+    stride : int, default 1
+        Frames from one window to the next; what follows the last whole window is left out.
+    depth : int, default 2
+        Layers, the last one included: 1 is :func:`rank_pool`.
+    smoothing : {"tvm"}, optional
+        Time-varying mean within each window.
+    direction : {"forward", "reverse", "both"}, default "forward"
+        Order of the frames at the bottom. ``"both"`` returns forward and reverse side by side.
+
+    Returns
+    -------
+    ndarray
+        float64. Every layer maps, so with ``"posneg"`` its length is :math:`2^{depth} d`, else d; twice that
+        for ``direction="both"``.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As :func:`rank_pool`; for fewer frames than the layers need; for window < 2, stride < 1 or depth < 1.
+
+    References
+    ----------
+    B. Fernando, P. Anderson, M. Hutter, S. Gould, "Discriminative hierarchical rank pooling for activity
+    recognition", CVPR 2016. Their non-linearity between the layers, the sign expansion root, is ``"posneg"``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from rankpool import hierarchical_rank_pool
+    >>> V = np.cumsum(np.random.default_rng(0).normal(size=(40, 3)), axis=0)
+    >>> hierarchical_rank_pool(V, window=10, smoothing="tvm").shape
+    (3,)
+    >>> hierarchical_rank_pool(V, window=10, depth=3, feature_map="posneg").shape
+    (24,)
+    """
+    _check_options(smoothing, feature_map, normalize, direction, method)
+    if smoothing == "ma":
+        raise ValueError(
+            "smoothing is 'ma'; hierarchical rank pooling has its own windows: use 'tvm' or None"
+        )
+    _at_least(window, 2, "window")
+    _at_least(stride, 1, "stride")
+    _at_least(depth, 1, "depth")
+    if feature_map in ("hellinger", "chi2") and depth > 1:
+        raise ValueError(
+            f"feature_map={feature_map!r} needs features of at least 0, which those of layer 2 are not; use "
+            "'posneg', 'ssr' or 'tanh', or depth=1"
+        )
+    frames = _check_frames(V, accept_sparse=True)
+    needed = [2]  # frames that the last layer needs, the last two layers, ...
+    for _ in range(depth - 1):
+        needed.append(2 + stride * (needed[-1] - 1))
+    if frames.shape[0] < needed[-1]:
+        raise ValueError(
+            f"V has {frames.shape[0]} frames; depth={depth} with stride={stride} needs at least {needed[-1]}"
+        )
+    _finite(frames)
+
+    def pool(frames: Any) -> Floats:
+        return rank_pool(
+            frames, C, loss=loss, tol=tol, max_iter=max_iter, smoothing=smoothing, feature_map=feature_map,
+            normalize=normalize, method=method,
+        )  # fmt: skip
+
+    results = []
+    for sequence in {"forward": [frames], "reverse": [frames[::-1]], "both": [frames, frames[::-1]]}[
+        direction
+    ]:
+        for least in needed[-2::-1]:
+            size = min(window, sequence.shape[0] - stride * (least - 1))
+            starts = range(0, sequence.shape[0] - size + 1, stride)
+            sequence = np.stack([pool(sequence[start : start + size]) for start in starts])
+        results.append(pool(sequence))
     return results[0] if len(results) == 1 else np.concatenate(results)
 
 
@@ -160,15 +274,13 @@ def dynamic_image(frames: ArrayLike, C: float = 1.0, **options: Any) -> Floats:
         raise ValueError(
             f"frames has {pictures.ndim} dimensions; it must be (T, H, W) or (T, H, W, channels)"
         )
-    u = rank_pool(pictures.reshape(len(pictures), -1), C, **options)
+    u = rank_pool(pictures.reshape(len(pictures), math.prod(pictures.shape[1:])), C, **options)
     if u.size != pictures[0].size:
         raise ValueError("the options give more than one value per pixel; a picture has room for one")
     return u.reshape(pictures.shape[1:])
 
 
-def _check_options(
-    smoothing: Any, window: Any, feature_map: Any, normalize: Any, direction: Any, method: Any
-) -> None:
+def _check_options(smoothing: Any, feature_map: Any, normalize: Any, direction: Any, method: Any) -> None:
     choices = (
         ("smoothing", smoothing, (None, "tvm", "ma")),
         ("feature_map", feature_map, (None, "ssr", "posneg", "hellinger", "tanh", "chi2")),
@@ -179,50 +291,97 @@ def _check_options(
     for name, value, allowed in choices:
         if value not in allowed:
             raise ValueError(f"{name} is {value!r}; it must be one of {', '.join(map(repr, allowed))}")
-    if isinstance(window, bool) or not isinstance(window, (int, np.integer)) or window < 1:
-        raise ValueError(f"window is {window!r}; it must be an integer of at least 1")
 
 
-def _mapped(frames: NDArray[Any], feature_map: str | None) -> NDArray[Any]:
+def _at_least(value: Any, least: int, name: str) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+        raise ValueError(f"{name} is {value!r}; it must be an integer of at least {least}")
+
+
+def _finite(frames: Any) -> Any:
+    """Return a float64 copy of the frames, dense or CSR as they come."""
+    frames = frames.astype(np.float64)
+    if _is_sparse(frames):
+        frames.sum_duplicates()
+        bad = np.flatnonzero(~np.isfinite(frames.data))
+        if bad.size:
+            t = np.searchsorted(frames.indptr, bad[0], side="right") - 1
+            raise ValueError(f"V[{t}, {frames.indices[bad[0]]}] is {frames.data[bad[0]]}; V must be finite")
+    elif not np.isfinite(frames).all():
+        _raise_not_finite(frames)
+    return frames
+
+
+def _smoothed(frames: Any, smoothing: str | None, window: int) -> Any:
+    if smoothing is None:
+        return frames
+    if _is_sparse(frames):  # a mean of frames has the nonzeros of all of them
+        frames = frames.toarray()
+    total = np.cumsum(frames, axis=0)
+    if smoothing == "tvm":
+        return total / np.arange(1, len(frames) + 1)[:, None]
+    total[window:] -= total[:-window].copy()
+    return total[window - 1 :] / window
+
+
+def _mapped(frames: Any, feature_map: str | None) -> Any:
     if feature_map is None:
         return frames
     if feature_map == "tanh":
-        return np.tanh(frames)
+        return _elementwise(np.tanh, frames)
     if feature_map == "ssr":
-        return np.sign(frames) * np.sqrt(np.abs(frames))
+        return _elementwise(lambda x: np.sign(x) * np.sqrt(np.abs(x)), frames)
     if feature_map == "posneg":
-        return np.sqrt(np.maximum(np.hstack([frames, -frames]), 0.0))
-    negative = np.argwhere(frames < 0)
-    if negative.size:
-        t, k = negative[0]
+        both = _hstack(frames, -frames)
+        return _elementwise(lambda x: np.sqrt(np.maximum(x, 0.0)), both)
+    negative = (frames < 0).nonzero()
+    if len(negative[0]):
+        t, k = negative[0][0], negative[1][0]
         raise ValueError(
             f"feature_map={feature_map!r} needs features of at least 0, but feature {k} of frame {t} is "
             f"{frames[t, k]:g}; 'ssr' and 'posneg' take any sign"
         )
     if feature_map == "hellinger":
-        return np.sqrt(frames)
+        return _elementwise(np.sqrt, frames)
     from sklearn.kernel_approximation import AdditiveChi2Sampler
 
     return AdditiveChi2Sampler(sample_steps=3).fit_transform(frames)
 
 
-def _normalized(frames: NDArray[Any], normalize: str | None) -> NDArray[Any]:
+def _elementwise(function: Callable[[Floats], Floats], frames: Any) -> Any:
+    """Apply a function that keeps zero zero."""
+    if not _is_sparse(frames):
+        return function(frames)
+    mapped = frames.copy()
+    mapped.data = function(mapped.data)
+    return mapped
+
+
+def _hstack(left: Any, right: Any) -> Any:
+    if not _is_sparse(left):
+        return np.hstack([left, right])
+    from scipy.sparse import hstack
+
+    return hstack([left, right], format="csr")
+
+
+def _normalized(frames: Any, normalize: str | None) -> Any:
     if normalize is None:
         return frames
+    if _is_sparse(frames):
+        total = abs(frames).sum(axis=1) if normalize == "l1" else np.sqrt(frames.power(2).sum(axis=1))
+        norms = np.asarray(total).reshape(-1, 1)
+        return frames.multiply(1.0 / np.where(norms > 0, norms, 1.0)).tocsr()
     norms = np.linalg.norm(frames, ord=1 if normalize == "l1" else 2, axis=1, keepdims=True)
     return frames / np.where(norms > 0, norms, 1.0)
 
 
-def _svr(frames: NDArray[Any], C: float, tol: float, times: NDArray[Any] | None) -> Floats:
+def _svr(frames: Any, C: float, tol: float, ranks: NDArray[np.intp] | None) -> Floats:
     """Positions, or ranks of the times, regressed on the frames (LIBLINEAR's solver 11)."""
     from sklearn.svm import LinearSVR
 
-    frames = frames.astype(np.float64)
-    if not np.isfinite(frames).all():
-        _raise_not_finite(frames)
-    position = (
-        np.arange(1, len(frames) + 1) if times is None else np.unique(times, return_inverse=True)[1] + 1
-    )
+    frames = _finite(frames)
+    position = np.arange(frames.shape[0]) if ranks is None else ranks - ranks[0]
     model = LinearSVR(
         C=_positive(C, "C"),
         tol=_positive(tol, "tol"),
@@ -232,4 +391,8 @@ def _svr(frames: NDArray[Any], C: float, tol: float, times: NDArray[Any] | None)
         dual=False,
         max_iter=10000,
     )
-    return model.fit(frames, position.astype(np.float64)).coef_
+    return model.fit(frames, position + 1.0).coef_
+
+
+def _is_sparse(frames: Any) -> bool:
+    return hasattr(frames, "tocsr")  # importing scipy.sparse to ask would cost those who do not use it

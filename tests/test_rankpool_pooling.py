@@ -1,6 +1,12 @@
+import gc
+import tracemalloc
+import weakref
+
+import joblib
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.sparse
 from sklearn.base import clone
 from sklearn.kernel_approximation import AdditiveChi2Sampler
 from sklearn.linear_model import RidgeClassifier
@@ -11,7 +17,15 @@ from sklearn.svm import LinearSVR
 from sklearn.utils import estimator_checks
 
 import rankpool
-from rankpool import RankPooling, approximate_rank_pool, dynamic_image, rank_pool, rank_svm
+from rankpool import (
+    HierarchicalRankPooling,
+    RankPooling,
+    approximate_rank_pool,
+    dynamic_image,
+    hierarchical_rank_pool,
+    rank_pool,
+    rank_svm,
+)
 
 
 def walk(T=20, d=6, seed=0):
@@ -119,6 +133,16 @@ def test_times_sort_the_frames_before_smoothing():
     )
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.float32])
+@pytest.mark.parametrize("smoothing", [None, "tvm", "ma"])
+def test_reverse_with_times_of_any_dtype(smoothing, dtype):
+    V = walk()
+    times = np.repeat(np.arange(10), 2).astype(dtype)  # 0 to 9, each twice
+    reverse = rank_pool(V, times=times, smoothing=smoothing, window=3, direction="reverse")
+    turned = rank_pool(V[::-1], times=np.repeat(np.arange(10), 2), smoothing=smoothing, window=3)
+    np.testing.assert_array_equal(reverse, turned)
+
+
 def test_methods():
     V = walk()
     np.testing.assert_array_equal(rank_pool(V, method="approximate"), approximate_rank_pool(V))
@@ -177,6 +201,171 @@ def test_dynamic_image():
         dynamic_image(frames, direction="both")
 
 
+# -- hierarchical --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"smoothing": "tvm", "feature_map": "posneg", "normalize": "l2"},
+        {"method": "svr", "feature_map": "ssr"},
+        {"method": "approximate", "feature_map": "tanh"},
+        {"loss": "squared_hinge", "tol": 1e-8},
+    ],
+)
+@pytest.mark.parametrize(("window", "stride"), [(20, 1), (6, 1), (7, 4), (2, 9)])
+def test_two_layers(window, stride, options):
+    V = walk(30)
+    starts = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10] if window == 20 else range(0, 31 - window, stride)
+    layer = np.array([rank_pool(V[s : s + window], 0.5, **options) for s in starts])
+    u = hierarchical_rank_pool(V, 0.5, window=window, stride=stride, **options)
+    np.testing.assert_array_equal(u, rank_pool(layer, 0.5, **options))
+
+
+def test_three_layers_and_one():
+    V = walk(20)
+    once = [rank_pool(V[s : s + 5], feature_map="posneg") for s in range(0, 16, 2)]
+    twice = [rank_pool(once[s : s + 5], feature_map="posneg") for s in range(0, 4, 2)]
+    u = hierarchical_rank_pool(V, window=5, stride=2, depth=3, feature_map="posneg")
+    np.testing.assert_array_equal(u, rank_pool(twice, feature_map="posneg"))
+    assert u.shape == (8 * 6,)
+    np.testing.assert_array_equal(
+        hierarchical_rank_pool(V, depth=1, normalize="l1"), rank_pool(V, normalize="l1")
+    )
+    assert len(hierarchical_rank_pool(abs(V), depth=1, feature_map="chi2")) == 5 * 6
+
+
+def test_hierarchical_directions():
+    V, options = walk(30), {"window": 8, "stride": 3, "smoothing": "tvm"}
+    forward, backward = hierarchical_rank_pool(V, **options), hierarchical_rank_pool(V[::-1], **options)
+    np.testing.assert_array_equal(hierarchical_rank_pool(V, direction="reverse", **options), backward)
+    both = hierarchical_rank_pool(V, direction="both", **options)
+    np.testing.assert_array_equal(both, np.concatenate([forward, backward]))
+
+
+def test_short_sequences_have_shorter_windows():
+    V = walk(20)
+    np.testing.assert_array_equal(hierarchical_rank_pool(V), hierarchical_rank_pool(V, window=19))
+    np.testing.assert_array_equal(
+        hierarchical_rank_pool(V[:4], stride=2), rank_pool([rank_pool(V[:2]), rank_pool(V[2:4])])
+    )
+    pairs = [rank_pool(V[s : s + 2]) for s in range(3)]  # 4 frames, 3 pairs, 2 pairs of pairs
+    expected = rank_pool([rank_pool(pairs[:2]), rank_pool(pairs[1:])])
+    np.testing.assert_array_equal(hierarchical_rank_pool(V[:4], depth=3), expected)
+    for T in range(4, 45):
+        assert hierarchical_rank_pool(V[np.arange(T) % 20], depth=3, method="approximate").shape == (6,)
+
+
+@pytest.mark.parametrize(
+    ("V", "options", "match"),
+    [
+        (walk(2), {}, "V has 2 frames; depth=2 with stride=1 needs at least 3"),
+        (walk(6), {"depth": 3, "stride": 2}, "V has 6 frames; depth=3 with stride=2 needs at least 8"),
+        (walk(), {"window": 1}, "window is 1; it must be an integer of at least 2"),
+        (walk(), {"stride": 0}, "stride is 0"),
+        (walk(), {"depth": 0}, "depth is 0"),
+        (walk(), {"depth": True}, "depth is True"),
+        (walk(), {"smoothing": "ma"}, "smoothing is 'ma'; hierarchical"),
+        (walk(), {"feature_map": "chi2"}, "feature_map='chi2' needs features of at least 0"),
+        (walk(), {"feature_map": "hellinger"}, "of layer 2 are not"),
+        (walk(), {"method": "svm"}, "method is 'svm'"),
+        (walk(), {"C": 0}, "C is 0"),
+        (np.where(np.arange(25) == 23, np.inf, np.arange(25.0))[:, None], {}, r"V\[23, 0\] is inf"),
+    ],
+)
+def test_hierarchical_errors(V, options, match):
+    with pytest.raises(ValueError, match=match):
+        hierarchical_rank_pool(V, **options)
+
+
+def test_hierarchical_constant_clip():
+    np.testing.assert_array_equal(hierarchical_rank_pool(np.full((30, 4), 2.5), feature_map="posneg"), 0)
+
+
+# -- sparse frames -------------------------------------------------------------------------------------------
+
+
+def sparse_walk(T=20, d=50):
+    V = walk(T, d)
+    return np.where(np.random.default_rng(1).random((T, d)) < 0.2, V, 0.0)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"loss": "squared_hinge"},
+        {"times": np.random.default_rng(0).integers(0, 8, 20)},
+        {"smoothing": "tvm"},
+        {"smoothing": "ma", "window": 4},
+        *({"feature_map": name} for name in MAPS),
+        {"normalize": "l1"},
+        {"feature_map": "ssr", "normalize": "l2", "direction": "both"},
+        {"direction": "reverse"},
+        {"method": "approximate"},
+        {"method": "svr"},
+    ],
+)
+def test_sparse_frames_give_what_dense_ones_do(options):
+    V = sparse_walk()
+    V[4] = 0
+    if options.get("feature_map") in ("hellinger", "chi2"):
+        V = abs(V)
+    dense = rank_pool(V, tol=1e-9, **options)
+    for kind in (scipy.sparse.csr_array, scipy.sparse.csr_matrix, scipy.sparse.coo_array):
+        sparse = kind(V)
+        np.testing.assert_allclose(
+            rank_pool(sparse, tol=1e-9, **options), dense, rtol=1e-6, atol=1e-7 * abs(dense).max()
+        )
+        assert (sparse != kind(V)).nnz == 0
+
+
+def test_maps_and_norms_keep_frames_sparse():
+    from rankpool.pooling import _mapped, _normalized
+
+    V = abs(sparse_walk())
+    for name in MAPS:
+        mapped = _normalized(_mapped(scipy.sparse.csr_array(V), name), "l2")
+        assert mapped.format == "csr"
+        assert mapped.nnz <= 5 * np.count_nonzero(V)
+
+
+def test_sparse_frames_with_an_entry_given_twice():
+    V = scipy.sparse.csr_array(
+        (np.array([1.0, 3.0, -2.0, 5.0]), np.array([1, 1, 0, 2]), np.array([0, 2, 3, 4])), shape=(3, 3)
+    )
+    u = rank_pool(V, feature_map="ssr", tol=1e-9)
+    np.testing.assert_allclose(u, rank_pool(V.toarray(), feature_map="ssr", tol=1e-9), rtol=1e-6)
+    assert V.nnz == 4
+
+
+def test_sparse_clips():
+    X = [sparse_walk(T) for T in (10, 25, 40)]
+    for pooling in (RankPooling(feature_map="posneg"), HierarchicalRankPooling(window=6, feature_map="ssr")):
+        dense = pooling.fit_transform(X)
+        sparse = pooling.fit_transform([scipy.sparse.csr_matrix(clip) for clip in X])
+        np.testing.assert_allclose(sparse, dense, rtol=1e-4, atol=1e-5 * abs(dense).max())
+    with pytest.raises(TypeError, match="X is one sparse matrix; it must be a list"):
+        RankPooling().fit_transform(scipy.sparse.csr_array(X[0]))
+
+
+def test_errors_of_sparse_frames():
+    V = sparse_walk()
+    V[3, 7], V[3, 9] = 1.0, -0.5
+    V[5] = abs(V[5])
+    with pytest.raises(ValueError, match=r"needs features of at least 0, but feature \d+ of frame \d+ is -"):
+        rank_pool(scipy.sparse.csr_array(V), feature_map="hellinger")
+    V[3, 7] = np.nan
+    for options in ({}, {"feature_map": "tanh"}, {"smoothing": "tvm"}, {"method": "svr"}):
+        with pytest.raises(ValueError, match=r"V\[3, 7\] is nan; V must be finite"):
+            rank_pool(scipy.sparse.csr_array(V), **options)
+    with pytest.raises(ValueError, match="V has 1 frame; rank pooling needs at least 2"):
+        rank_pool(scipy.sparse.csr_array(V[:1]))
+    with pytest.raises(TypeError, match="V has dtype complex128"):
+        rank_pool(scipy.sparse.csr_array(V * 1j))
+
+
 # -- the transformer -----------------------------------------------------------------------------------------
 
 
@@ -198,6 +387,74 @@ def test_array_of_clips_and_iterators():
         RankPooling().fit(iter(X))
 
 
+@pytest.mark.parametrize("n_jobs", [1, 2, None])
+def test_an_iterator_is_read_no_further_than_the_threads(n_jobs):
+    class Clip(np.ndarray):  # an array that can be watched
+        pass
+
+    alive = most = 0
+
+    def gone():
+        nonlocal alive
+        alive -= 1
+
+    def stream():
+        nonlocal alive, most
+        for seed in range(40):
+            clip = walk(30, 2000, seed).view(Clip)
+            weakref.finalize(clip, gone)
+            alive += 1
+            most = max(most, alive)
+            yield clip
+            del clip
+
+    U = RankPooling(method="approximate", n_jobs=n_jobs).fit_transform(stream())
+    assert U.shape == (40, 2000)
+    assert most <= 1 + (n_jobs or joblib.cpu_count())
+
+
+def test_memory_of_an_iterator_is_that_of_a_few_clips():
+    def stream():
+        for seed in range(60):
+            yield np.full((40, 4000), float(seed))  # 1.28 MB
+
+    list(map(rank_pool, [next(stream())]))  # compiled
+    gc.collect()
+    tracemalloc.start()
+    try:
+        U = RankPooling(n_jobs=2).fit_transform(stream())
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 2 * U.nbytes + 2 * 3 * 1.3e6  # of 77 MB in all
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_an_error_ends_the_work(n_jobs):
+    read = 0
+
+    def stream():
+        nonlocal read
+        for seed in range(1000):
+            read += 1
+            yield walk(seed=seed) if seed != 5 else walk(1)
+
+    with pytest.raises(ValueError, match="clip 5: V has 1 frame"):
+        RankPooling(n_jobs=n_jobs).fit_transform(stream())
+    assert read < 500
+
+
+def test_an_error_of_the_iterator_is_its_own():
+    def stream():
+        yield walk()
+        yield walk()
+        raise OSError("disk on fire")
+
+    for n_jobs in (1, 2):
+        with pytest.raises(OSError, match="disk on fire"):
+            RankPooling(n_jobs=n_jobs).fit_transform(stream())
+
+
 @pytest.mark.parametrize("loss", ["hinge", "squared_hinge"])
 def test_same_bits_for_any_number_of_threads(loss):
     X = [walk(T, 40, seed=T) / 7 for T in range(5, 60, 3)]
@@ -206,7 +463,8 @@ def test_same_bits_for_any_number_of_threads(loss):
         np.testing.assert_array_equal(RankPooling(loss=loss, n_jobs=n_jobs).fit_transform(X), expected)
 
 
-def test_scikit_learn_contract():
+@pytest.mark.parametrize("estimator", [RankPooling, HierarchicalRankPooling])
+def test_scikit_learn_checks(estimator):
     for check in (  # those of check_estimator that do not pass tables
         estimator_checks.check_estimator_cloneable,
         estimator_checks.check_estimator_repr,
@@ -216,7 +474,10 @@ def test_scikit_learn_contract():
         estimator_checks.check_set_params,
         estimator_checks.check_valid_tag_types,
     ):
-        check("RankPooling", RankPooling())
+        check(estimator.__name__, estimator())
+
+
+def test_scikit_learn_contract():
     pooling = RankPooling(C=2.0, smoothing="ma", window=3)
     assert clone(pooling).get_params() == pooling.get_params()
     assert pooling.set_params(window=4).window == 4
@@ -229,6 +490,19 @@ def test_scikit_learn_contract():
     np.testing.assert_array_equal(table.to_numpy(), pooling.fit_transform(X))
     both = RankPooling(direction="both", feature_map="posneg").fit(X)
     assert len(both.get_feature_names_out()) == 4 * 30 == both.transform(X).shape[1]
+
+
+def test_hierarchical_transformer():
+    X = clips()
+    options = {"C": 0.3, "window": 3, "depth": 3, "feature_map": "posneg", "direction": "both"}
+    pooling = HierarchicalRankPooling(**options)
+    U = pooling.fit_transform(X)
+    np.testing.assert_array_equal(U, [hierarchical_rank_pool(clip, **options) for clip in X])
+    np.testing.assert_array_equal(clone(pooling).set_params(n_jobs=1).fit(X).transform(iter(X)), U)
+    assert U.shape == (9, 2 * 8 * 30) == (9, len(pooling.get_feature_names_out()))
+    assert pooling.get_feature_names_out()[0] == "hierarchicalrankpooling0"
+    with pytest.raises(ValueError, match="clip 1: V has 2 frames; depth=2 with stride=1 needs at least 3"):
+        HierarchicalRankPooling().fit_transform([walk(), walk(2)])
 
 
 def test_in_a_pipeline_and_a_grid_search():
@@ -253,7 +527,7 @@ def test_in_a_pipeline_and_a_grid_search():
         (np.zeros((4, 3)), ValueError, "X has 2 dimensions"),
         (5, TypeError, "X is int"),
         ([walk(), walk()[:1]], ValueError, "clip 1: V has 1 frame; rank pooling needs at least 2"),
-        ([walk(), walk(d=7)], ValueError, "clip 1 has 7 features; the first one had 6"),
+        ([walk(), walk(d=7)], ValueError, "clip 1: V has 7 features; the first clip had 6"),
         ([walk(), np.full((4, 6), np.nan)], ValueError, r"clip 1: V\[0, 0\] is nan"),
         ([walk(), [["a"] * 6] * 3], TypeError, "clip 1: V has dtype"),
         ([walk()[0], walk()[1]], ValueError, "clip 0: V has 1 dimensions"),
@@ -274,6 +548,8 @@ def test_unfitted_and_bad_options():
         RankPooling(C=-1).fit(clips())
     with pytest.raises(ValueError, match="method is 'svm'"):
         RankPooling(method="svm").fit(clips())
+    with pytest.raises(ValueError, match="n_jobs"):
+        RankPooling(n_jobs=0).fit(clips())
 
 
 def test_public_names():
