@@ -591,12 +591,14 @@ def _versions() -> dict[str, str]:
             versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-    # The last bits depend on the BLAS, NumPy's and SciPy's, and on which processor its kernels are for.
+    # The last bits depend on the BLAS, NumPy's and SciPy's, and on which processor its kernels are for. Other
+    # packages may have loaded one of their own; in a wheel, NumPy's and SciPy's lie beside them.
+    blas = [library for library in threadpool_info() if library["user_api"] == "blas"]
+    own = [library for library in blas if {"numpy.libs", "scipy.libs"} & {*Path(library["filepath"]).parts}]
     versions["blas"] = ", ".join(
         sorted(
             f"{library['internal_api']} {library['version']} {library.get('architecture', '')}".strip()
-            for library in threadpool_info()
-            if library["user_api"] == "blas"
+            for library in own or blas
         )
     )
     return versions
