@@ -386,21 +386,21 @@ def _table(evaluation: Evaluation) -> Iterator[str]:
     lines = evaluation.lines()
     width = max(len(f"{line['method']}, {line['basis']}") for line in lines)
     source = evaluation.source
-    yield f"{'':<11}{'':<{width}}{'N':>11}{'C':>13}{'accuracy':>10}  95 % interval{'UF1':>7}{'UAR':>7}"
+    yield f"{'':<11}{'':<{width}}{'N':>11}{'C':>16}{'accuracy':>10}  95 % interval{'UF1':>7}{'UAR':>7}"
     for line in lines:
         accuracy = 100 * line["accuracy"]
         if line["source"] == "quoted":
-            yield f"{'quoted':<11}{line['method']:<{width}}{'':>24}{accuracy:>8.2f} %"
+            yield f"{'quoted':<11}{line['method']:<{width}}{'':>27}{accuracy:>8.2f} %"
             continue
         ends = f"[{100 * line['accuracy low']:.1f}, {100 * line['accuracy high']:.1f}]"
         yield (
-            f"{source:<11}{line['method'] + ', ' + line['basis']:<{width}}{line['N']:>11}{line['C']:>13}"
+            f"{source:<11}{line['method'] + ', ' + line['basis']:<{width}}{line['N']:>11}{line['C']:>16}"
             f"{accuracy:>8.1f} %  {ends:>13}{line['uf1']:>7.3f}{line['uar']:>7.3f}"
         )
     for row in evaluation.rows[:2]:
         for name, part in evaluation.by_dataset(row).items():
             yield (
-                f"{source:<11}{'  ' + row.name + ', ' + name:<{width}}{'':>24}{100 * part.accuracy:>8.1f} %"
+                f"{source:<11}{'  ' + row.name + ', ' + name:<{width}}{'':>27}{100 * part.accuracy:>8.1f} %"
                 f"{'':>15}{part.uf1:>7.3f}{part.uar:>7.3f}"
             )
 
