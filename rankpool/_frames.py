@@ -42,8 +42,7 @@ def relative_scores(frames: Any, u: Floats, f: Floats) -> None:
 def weigh(frames: Any, beta: Floats, other: Floats, u: Floats, f: Floats) -> tuple[float, float]:
     """Write u = Vᵀβ and f = V u less the first frame's score; return uᵀu and ‖Vᵀ other‖²."""
     if isinstance(frames, np.ndarray):
-        T = len(frames)
-        return _kernels.weigh(frames, beta, other, np.empty((T, max(64, 2**14 // T))), u, f)
+        return _kernels.weigh(frames, beta, other, u, f)
     square = combine(frames, beta, u)
     relative_scores(frames, u, f)
     return square, combine(frames, other, np.empty_like(u))
@@ -71,12 +70,13 @@ def gram(frames: Any) -> Floats:
 
 def _dense_gram(frames: NDArray[Any]) -> Floats:
     T = len(frames)
-    rows = -(-T // 4) * 4
+    rows = _kernels.padded(T)
     width = max(256, 2**15 // T)  # a panel stays in L2 between the subtraction and the product
     K = np.zeros((rows, rows))
     start, unit = 0, _kernels.whole_unit(frames[0])
     if unit:
-        start = _kernels.add_gram(frames, 0, unit, np.zeros((rows, width), np.float32), K)
+        exact_unit = frames.dtype.type(unit) if frames.dtype.kind == "f" else unit
+        start = _kernels.add_gram(frames, 0, exact_unit, np.zeros((rows, width), np.float32), K)
         K /= unit**2
     if start < frames.shape[1]:
         _kernels.add_gram(frames, start, 1.0, np.zeros((rows, width)), K)

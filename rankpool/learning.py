@@ -50,7 +50,7 @@ class RankSVM(BaseEstimator):
     Notes
     -----
     Every pair counts alike, whatever its group's size. Samples are never paired explicitly where there are
-    more than 2000 of them: time is O(n log n) an iteration, memory O(n d). In a cross-validation the groups
+    more than 3000 of them: time is O(n log n) an iteration, memory O(n d). In a cross-validation the groups
     reach `fit` and `score` by metadata routing: ``sklearn.set_config(enable_metadata_routing=True)`` and
     ``RankSVM().set_fit_request(groups=True).set_score_request(groups=True)``.
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from numbers import Integral, Real
 from typing import Any, Literal
@@ -15,9 +17,7 @@ from ._frames import PairOrder, check_finite, combine, gram, weigh
 from ._frames import raise_not_finite as _raise_not_finite
 
 Loss = Literal["hinge", "squared_hinge"]
-# Frames up to which the pairs are held. Newton's method on the squared hinge takes a quarter of the interior
-# point's time at T = 2000, d = 1024; on the hinge of an all but separable walk it stalls above a gap of 1e-3.
-LONG = {"hinge": 2000, "squared_hinge": 500}
+LONGEST_IN_PAIRS = 3000  # frames up to which the pairs are held: at 3000, 0.5 GB
 LARGEST_GRAM = 6000  # frames up to which the Gram matrix is made where it is smaller than V
 Floats = NDArray[np.float64]
 
@@ -42,7 +42,8 @@ class RankSVMResult:
     n_iter : int
         Iterations of the solver; 0 where a closed form holds.
     method : str
-        ``"chain"`` or ``"saturated"`` (closed forms), ``"interior-point"``, or ``"newton"`` (long sequences).
+        ``"chain"`` or ``"saturated"`` (closed forms), ``"augmented-lagrangian"``, or ``"newton"`` (long
+        sequences).
     beta : ndarray of shape (T,)
         u = Vᵀβ; β sums to zero. After ``"newton"`` β = Aᵀα, the net weight of each frame's pairs, and
         ½ ‖u - Vᵀβ‖² is part of the gap.
@@ -122,10 +123,11 @@ def rank_svm(
     groups : array-like of shape (T,), optional
         Sequence (or query) of each frame, in any order: pairs are formed inside a group only.
     max_iter : int, optional
-        Bound on the iterations of the solver; default 200. It takes 5 to 25 where T is below 100, up to 100
-        where hundreds of frames are all but separable and C is large.
+        Bound on the iterations of the solver; default 200 and one more for every ten frames, up to 500. It
+        takes 5 to 60 where T is below 100, around 100 where thousands of frames are hard to separate, and
+        more where C times the squared length of the frames is beyond 1e9.
     verbose : bool, default False
-        Show the gap of a long sequence in a progress bar.
+        Show the gap in a progress bar, from 300 frames on.
 
     Returns
     -------
@@ -150,21 +152,23 @@ def rank_svm(
 
     *Chain.* If all adjacent margins are at least 1, every other pair's margin is at least 2. So solve
     u·(v_{t+1} - v_t) = 1, leaving out the pairs with negative multipliers; if the other multipliers are at
-    most C and the margins left out at least 1, this is the optimum.
+    most C and the margins left out at least 1, this is the optimum. Likewise for the squared hinge, with
+    adjacent margins of 1 - α/(2C).
     *Saturated.* With every α = C, u is C times the approximate rank pooling of Bilen et al. (2016); if all
     margins are then at most 1, this is the optimum.
-    *In between*, a primal-dual interior point: the pairs collapse into a weighted Laplacian of the frames, so
-    an iteration costs O(T²) for the pairs and one T x T Cholesky factorisation.
+    *In between*, the method of multipliers: each round minimises a piecewise quadratic function by semismooth
+    Newton steps, exactly but for rounding. A step costs O(T²) for the pairs and one Cholesky factorisation,
+    of the order of the pairs that lie at the kink, or of the rank; from 150 frames on conjugate gradients
+    with an earlier factor replace most of them.
 
-    The squared hinge has no closed form here. The interior point's time grows as T³ and its
-    memory as T² (twenty arrays of one float64 a pair): T = 500 takes a fraction of a second, an all but
-    separable walk of 2000 half a minute for the hinge.
+    T = 500 takes a tenth of a second, T = 2000 seconds; memory is 45 to 75 T² bytes.
 
-    Above 2000 frames (500 for the squared hinge, or where T ≥ 16 d) the pairs are not held: Newton's method
-    on the hinge smoothed to a width δ, whose α are feasible in the dual of the hinge, until the gap is `tol`.
-    Sums over the pairs come from sorted scores and prefix sums, split in time: O(T log T), O(T) memory. The
-    Gram matrix is made where it is smaller than dense V, up to 6000 frames. This is at its best where no u
-    ranks all pairs rightly; on an all but separable random walk the hinge's gap falls slowly below 1e-3.
+    Above 3000 frames the pairs are not held, nor above 500 where features are few (8 d ≤ T; 2 d ≤ T for the
+    squared hinge): Newton's method on the hinge smoothed to a width δ, whose α are feasible in the dual of
+    the hinge, until the gap is `tol`. Sums over the pairs come from sorted scores and prefix sums, split in
+    time: O(T log T), O(T) memory. The Gram matrix is made where it is smaller than dense V, up to 6000
+    frames. This is at its best where no u ranks all pairs rightly; on an all but separable random walk the
+    hinge's gap falls slowly below 1e-3, and up to 3000 frames the method with the pairs takes over.
 
     References
     ----------
@@ -175,7 +179,8 @@ def rank_svm(
 
     O. Chapelle, S. S. Keerthi, "Efficient algorithms for ranking with SVMs", Information Retrieval 2010.
 
-    S. Mehrotra, "On the implementation of a primal-dual interior point method", SIAM J. Optimization 1992.
+    Y. Yan, Q. Li, "An efficient augmented Lagrangian method for support vector machine", Optimization Methods
+    and Software 2020.
 
     Examples
     --------
@@ -195,31 +200,21 @@ def rank_svm(
     tol = _positive(tol, "tol")
     if loss not in ("hinge", "squared_hinge"):
         raise ValueError(f'loss is {loss!r}; it must be "hinge" or "squared_hinge"')
-    if max_iter is None:
-        max_iter = 200
-    elif isinstance(max_iter, bool) or not isinstance(max_iter, Integral) or max_iter < 1:
+    if max_iter is not None and (
+        isinstance(max_iter, bool) or not isinstance(max_iter, Integral) or max_iter < 1
+    ):
         raise ValueError(f"max_iter is {max_iter!r}; it must be an integer of at least 1, or None")
-    T = frames.shape[0]
+    T, d = frames.shape
+    max_iter = 200 + min(T, LONGEST_IN_PAIRS) // 10 if max_iter is None else int(max_iter)
     pairs = _pair_order(times, groups, T)
 
-    # With fewer features than frames Newton's method is the faster one, until it stalls near d = T / 2: at
-    # tol=1e-6 a walk of T = 1000, d = 240 took it 0.25 s, the interior point 3.5 s; T = 2000, d = 200 0.39 s,
-    # where the interior point stopped at a gap of 7e-4 after 25 s
-    is_long = LONG[loss] < T or (T > 500 and 4 * frames.shape[1] <= T)
-    if is_long and not (frames.shape[1] > T and T <= LARGEST_GRAM and isinstance(frames, np.ndarray)):
-        result = _solve_long(frames, None, pairs, C, loss, tol, int(max_iter), verbose)
-    else:
-        K = in_order = gram(frames)
-        if times is not None or groups is not None:
-            in_order = K[np.ix_(pairs.order, pairs.order)]
-        solution = None
-        if loss == "hinge":
-            solution = _chain(in_order, pairs, C) or _saturated(in_order, pairs, C)
-        if solution is None and is_long:
-            result = _solve_long(frames, K, pairs, C, loss, tol, int(max_iter), verbose)
-        else:
-            solution = solution or _iterate(in_order, pairs, C, loss, tol, int(max_iter))
-            result = _certify(frames, pairs, C, loss, K.diagonal().max(), *solution)
+    # With few features Newton's method without the pairs is the faster one: a walk of T = 2000, d = 200 takes
+    # it 0.5 s, the pairs 1.4 s (squared hinge 0.1 and 0.7). From d = T / 4 on it stalls at hinges near 1e-6
+    few_features = T > 500 and (8 if loss == "hinge" else 2) * d <= T
+    if T > LONGEST_IN_PAIRS or few_features:
+        result = _solve_long(frames, pairs, C, loss, tol, max_iter, verbose)
+    if T <= LONGEST_IN_PAIRS and not (few_features and result.gap <= tol):
+        result = _solve_in_pairs(frames, pairs, C, loss, tol, max_iter, verbose)
     if not result.gap <= tol:
         from sklearn.exceptions import ConvergenceWarning
 
@@ -373,6 +368,23 @@ def _pair_order(times: Any, groups: Any, T: int) -> PairOrder:
 # -- the frames ---------------------------------------------------------------------------------------------
 
 
+def _solve_in_pairs(
+    frames: Any, pairs: PairOrder, C: float, loss: Loss, tol: float, max_iter: int, verbose: bool
+) -> RankSVMResult:
+    K, in_order = _ordered_gram(frames, pairs)
+    solution = _closed_form(in_order, pairs, C, loss)
+    if solution is None:
+        solution = _iterate(in_order, pairs, C, loss, tol, max_iter, verbose)
+    return _certify(frames, pairs, C, loss, K.diagonal().max(), *solution)
+
+
+def _ordered_gram(frames: Any, pairs: PairOrder) -> tuple[Floats, Floats]:
+    """Return the Gram matrix of the frames, and that of the frames in the order of the pairs."""
+    K = gram(frames)
+    straight = (pairs.order == np.arange(len(K))).all()
+    return K, K if straight else K[np.ix_(pairs.order, pairs.order)]
+
+
 def _certify(
     frames: Any,
     pairs: PairOrder,
@@ -421,29 +433,22 @@ def _certify(
 
 
 def _solve_long(
-    frames: Any,
-    K: Floats | None,
-    pairs: PairOrder,
-    C: float,
-    loss: Loss,
-    tol: float,
-    max_iter: int,
-    verbose: bool,
+    frames: Any, pairs: PairOrder, C: float, loss: Loss, tol: float, max_iter: int, verbose: bool
 ) -> RankSVMResult:
-    from tqdm import tqdm
-
     from . import long  # and scipy with it
 
+    T, d = frames.shape
     squared = loss == "squared_hinge"
+    K = None
+    if d > T and T <= LARGEST_GRAM and isinstance(frames, np.ndarray):
+        K, in_order = _ordered_gram(frames, pairs)
+        solution = _closed_form(in_order, pairs, C, loss)
+        if solution is not None:
+            return _certify(frames, pairs, C, loss, K.diagonal().max(), *solution)
     check_finite(frames)
     if isinstance(frames, np.ndarray) and frames.dtype.kind != "f":
         frames = frames.astype(np.float64)
-    with _one_thread(), tqdm(desc="rank_svm", disable=not verbose) as bar:
-
-        def progress(gap: float) -> None:
-            bar.update()
-            bar.set_postfix(gap=f"{gap:.1e}")
-
+    with _one_thread(), _progress_bar(verbose) as progress:
         if K is None:
             found = long.solve_long(frames, pairs, C, squared, tol, max_iter, progress)
         else:
@@ -460,23 +465,32 @@ def _solve_long(
 Solution = tuple[Floats, Floats, str, int]  # beta, alpha, method, n_iter
 
 
-def _chain(K: Floats, pairs: PairOrder, C: float) -> Solution | None:
-    """All adjacent margins at least 1, with the smallest u, if the multipliers allow it."""
+def _closed_form(K: Floats, pairs: PairOrder, C: float, loss: Loss) -> Solution | None:
+    solution = _chain(K, pairs, C, loss)
+    if solution is None and loss == "hinge":
+        solution = _saturated(K, pairs, C)
+    return solution
+
+
+def _chain(K: Floats, pairs: PairOrder, C: float, loss: Loss) -> Solution | None:
+    """Only adjacent pairs cost: with the smallest u for which they do, if the multipliers allow it."""
     T = len(K)
     if len(pairs.groups) > 2 or (pairs.later != np.arange(1, T + 1)).any():
         return None  # ties in time: several frames follow one
     a = np.empty(T - 1)
-    if not _kernels.chain(K, a) or a.max() > C:
+    if not _kernels.chain(K, 0.0 if loss == "hinge" else 0.5 / C, a) or (loss == "hinge" and a.max() > C):
         return None
-    alpha = np.zeros(T * (T - 1) // 2)
-    alpha[_first_of_row(pairs)[:-1]] = a
     beta = np.zeros(T)
     beta[1:] += a
     beta[:-1] -= a
     f = np.empty(T)
     _kernels.row_products(K, beta, f)
-    if not (f[1:] - f[:-1]).min() > 1.0 - 1e-10:
+    step, other = f[1:] - f[:-1], f[2:] - np.maximum.accumulate(f)[:-2]
+    costless = step if loss == "hinge" else np.append(step[a == 0.0], other)
+    if not costless.min(initial=1.0) > 1.0 - 1e-10:
         return None  # a margin left out is below 1, or adjacent frames all but coincide
+    alpha = np.zeros(T * (T - 1) // 2)
+    alpha[_first_of_row(pairs)[:-1]] = a
     return beta, alpha, "chain", 0
 
 
@@ -507,38 +521,72 @@ def _first_of_row(pairs: PairOrder) -> NDArray[np.intp]:
 # -- in between ---------------------------------------------------------------------------------------------
 
 
-def _iterate(K: Floats, pairs: PairOrder, C: float, loss: Loss, tol: float, max_iter: int) -> Solution:
+def _iterate(
+    K: Floats, pairs: PairOrder, C: float, loss: Loss, tol: float, max_iter: int, verbose: bool
+) -> Solution:
     """Scale the frames to unit mean square, factor K = R^T R, solve for z = R beta."""
     T = len(K)
     scale = float(np.trace(K)) / T
+    n = _count(pairs)
     if scale == 0.0:  # all frames equal: u = 0, every pair costs C
-        alpha = np.full(_count(pairs), C if loss == "hinge" else 2 * C)
-        return np.zeros(T), alpha, "saturated", 0
+        return np.zeros(T), np.full(n, C if loss == "hinge" else 2 * C), "saturated", 0
+    K = K / scale
     factor, pivots = np.zeros((T, T)), np.empty(T, np.intp)
-    rank = _kernels.pivoted_cholesky(K / scale, factor, pivots)
-    R = np.zeros((_padded(rank), _padded(T)))
+    rank = _kernels.pivoted_cholesky(K, factor, pivots)
+    rows, width = _kernels.padded(rank), _kernels.padded(T)
+    R = np.zeros((rows, width))
     R[:rank, :T] = factor[:rank]
+
+    # Start along the saturated direction. Where C is large, multipliers from 1/C on would be mostly rounding
+    cost, squared = C * scale, loss == "squared_hinge"
+    z, beta = np.zeros(rows), np.zeros(width)
+    beta[:T] = _net_rank(pairs)
+    _kernels.row_products(R, beta, z)
+    square = float(z @ z)
+    z *= min(cost, n / square if square > 0 else 0.0)
+    delta = max(0.0, 1e-8 - 0.5 / cost) if squared else max(1.0 / cost, 1e-8)
+    state = np.array([delta, 0.0, np.inf, -np.inf, np.inf, 0.0, 0.0, 0.0])
 
     # The error of u goes with the square root of the gap, and the last iterations divide the gap by a hundred
     # and more each: one of them past tol, unless rounding forbids. Where they are dear, stop short of that.
     enough = max((0.01 if T < 300 else 0.5) * tol, min(0.5 * tol, 1e-10))
-    # Gondzio's correctors cost a solve each and save factorisations, which are what is dear in long sequences
-    # (T = 300: 12 to 69 % fewer iterations)
-    corrections = 2 if T >= 150 else 0
-    z, alpha, n_iter = _kernels.interior_point(
-        R, _net_rank(pairs), pairs.later, pairs.end, C * scale, loss == "squared_hinge", enough, max_iter,
-        corrections,
-    )  # fmt: skip
+    base, best_z, best_alpha = np.zeros(n), np.zeros(rows), np.zeros(n)
+    L, RL, M = np.zeros((width, width)), np.zeros((rows, width)), np.zeros((rows, rows))
+    done, n_iter = False, 0
+    with _progress_bar(verbose) as progress:
+        while not done and n_iter < max_iter:
+            done = _kernels.augmented_lagrangian(
+                K, R, rank, pairs.later, pairs.end, cost, squared, enough, max_iter if T < 300 else 1,
+                z, base, best_z, best_alpha, state, L, RL, M,
+            )  # fmt: skip
+            best_primal, best_dual, n_iter = state[2], state[3], int(state[6])
+            progress((best_primal - best_dual) / best_primal)
 
     # beta on the pivot frames, where R is triangular; the first frame, at the origin, closes the sum
     pivots = pivots[:rank]
-    x = z[:rank].copy()
-    _kernels.solve_upper(np.ascontiguousarray(R[:rank, pivots]), x)
+    x = best_z[:rank].copy()
+    _kernels.solve_lower_transposed(np.ascontiguousarray(R[:rank, pivots].T), x)
     beta = np.zeros(T)
     beta[pivots] = x / scale
     beta[np.argmin(K.diagonal())] -= beta.sum()
-    alpha = np.clip(alpha / scale, 0.0, C if loss == "hinge" else np.inf)
-    return beta, alpha, "interior-point", n_iter
+    alpha = np.clip(best_alpha / scale, 0.0, C if loss == "hinge" else np.inf)
+    return beta, alpha, "augmented-lagrangian", n_iter
+
+
+@contextmanager
+def _progress_bar(verbose: bool) -> Iterator[Callable[[float], None]]:
+    if not verbose:
+        yield lambda gap: None
+        return
+    from tqdm import tqdm
+
+    with tqdm(desc="rank_svm") as bar:
+
+        def progress(gap: float) -> None:
+            bar.update()
+            bar.set_postfix(gap=f"{gap:.1e}")
+
+        yield progress
 
 
 def _one_thread() -> Any:
@@ -546,8 +594,3 @@ def _one_thread() -> Any:
     from threadpoolctl import threadpool_limits
 
     return threadpool_limits(1, user_api="blas")
-
-
-def _padded(n: int) -> int:
-    """Return n rounded up to whole 4 x 4 blocks, which the dense kernels work on."""
-    return -(-n // 4) * 4

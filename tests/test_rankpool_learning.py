@@ -33,7 +33,7 @@ def test_scikit_learn_contract(estimator, check):
 
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("C", [0.01, 1.0])
-@pytest.mark.parametrize("n", [200, 2500])  # interior point, Newton
+@pytest.mark.parametrize("n", [200, 2500])  # in pairs, without them
 def test_as_linear_svc_on_pairs(n, C, loss):
     X, y, groups = queries(n, n_queries=n // 10)
     model = RankSVM(C, loss=loss, tol=1e-6).fit(X, y, groups)

@@ -1,4 +1,5 @@
 import itertools
+import signal
 import tracemalloc
 
 import numpy as np
@@ -35,16 +36,17 @@ def certificate(V, u, delta, C, loss, times=None, groups=None):
     i, j = all_pairs(V.shape[0], times, groups)
     scores = V @ u
     h = 1 - (scores[j] - scores[i])
-    positive = np.maximum(0, h)
-    if loss == "hinge":
-        alpha = C * np.clip(h / delta, 0, 1)
-        primal, conjugate = C * positive.sum(), 0.0
-    else:
-        alpha = 2 * C * positive
-        primal, conjugate = C * (positive**2).sum(), (alpha**2).sum() / (4 * C)
+    alpha = C * np.clip(h / delta, 0, 1) if loss == "hinge" else 2 * C * np.maximum(0, h)
+    return objectives(V, u, alpha, i, j, C, loss)
+
+
+def objectives(V, u, alpha, i, j, C, loss):
+    scores = V @ u
+    h = np.maximum(0, 1 - (scores[j] - scores[i]))
+    primal, conjugate = (h.sum(), 0.0) if loss == "hinge" else ((h**2).sum(), (alpha**2).sum() / (4 * C))
     beta = np.bincount(j, alpha, V.shape[0]) - np.bincount(i, alpha, V.shape[0])
     w = V.T @ beta
-    return 0.5 * u @ u + primal, alpha.sum() - 0.5 * w @ w - conjugate, beta
+    return 0.5 * u @ u + C * primal, alpha.sum() - 0.5 * w @ w - conjugate, beta
 
 
 def check_certificate(V, result, C, loss, times=None, groups=None, rounding=1e-9):
@@ -138,7 +140,7 @@ def test_largest_margin(T, n_groups, seed):
     st.sampled_from(LOSSES),
     st.integers(0, 2**32 - 1),
 )
-def test_newton_agrees_with_the_interior_point(T, d, n_groups, C, loss, seed):
+def test_newton_agrees_with_the_solver_in_pairs(T, d, n_groups, C, loss, seed):
     rng = np.random.default_rng(seed)
     V = rng.normal(size=(T, d)) if seed % 2 else walk(T, d, seed)
     times, groups = rng.integers(0, T, T), rng.integers(0, n_groups, T)
@@ -161,29 +163,61 @@ def test_newton_agrees_with_the_interior_point(T, d, n_groups, C, loss, seed):
 @pytest.mark.parametrize("make", [walk, trend])
 @pytest.mark.parametrize("d", [1, 20])
 def test_long_sequences_are_certified(make, d, loss):
-    V = make(2300, d)
+    V = make(3100, d)
     result = rank_svm(V, 0.5, loss=loss, tol=1e-4)
     assert result.gap <= 1e-4
-    assert result.n_pairs == 2300 * 2299 // 2
+    assert result.n_pairs == 3100 * 3099 // 2
     check_certificate(V, result, 0.5, loss)
 
 
-@pytest.mark.parametrize("d", [30, 700])
 @pytest.mark.parametrize("make", [walk, trend])
-def test_the_squared_hinge_takes_newton_from_500_frames(make, d):
-    V = make(501, d)
-    newton = rank_svm(V, loss="squared_hinge")
-    assert newton.gap <= 1e-6
-    check_certificate(V, newton, 1.0, "squared_hinge")
-    assert newton.n_iter < 40
+@pytest.mark.parametrize(("loss", "few"), [("hinge", 62), ("squared_hinge", 250)])
+def test_few_features_go_without_pairs_from_500_frames(loss, few, make):
+    for T, d, expected in ((501, few, "newton"), (501, few + 1, "pairs"), (500, few, "pairs")):
+        V = make(T, d)
+        result = rank_svm(V, loss=loss)
+        assert result.gap <= 1e-6
+        assert (result.method == "newton") == (expected == "newton")
+        if expected == "newton":
+            check_certificate(V, result, 1.0, loss)
+        else:
+            i, j = result.pairs.T
+            assert result.dual.min() >= 0
+            assert loss == "squared_hinge" or result.dual.max() <= 1
+            primal, dual, _ = objectives(V, result.u, result.dual, i, j, 1.0, loss)
+            assert result.objective == pytest.approx(primal, rel=1e-9)
+            assert result.dual_objective == pytest.approx(dual, rel=1e-7)
 
 
-def test_the_hinge_takes_newton_from_500_frames_with_few_features():
-    V = walk(501, 30)
-    result = rank_svm(V)
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("kind", ["walk", "trend", "unit norm", "ties and groups"])
+@pytest.mark.parametrize(("T", "d"), [(160, 60), (320, 150), (320, 700)])
+def test_hundreds_of_frames_in_pairs(T, d, kind, loss):
+    """Windows of every size: by pairs, by a list of them, by the whole Laplacian, with a kept factor."""
+    V = trend(T, d) if kind == "trend" else walk(T, d)
+    times = groups = None
+    if kind == "unit norm":
+        V /= np.linalg.norm(V, axis=1, keepdims=True)
+    elif kind == "ties and groups":
+        rng = np.random.default_rng(0)
+        times, groups = rng.integers(0, T // 2, T), rng.integers(0, 3, T)
+    result = rank_svm(V, loss=loss, times=times, groups=groups)
     assert result.gap <= 1e-6
-    check_certificate(V, result, 1.0, "hinge")
-    assert rank_svm(V[:500]).method == "interior-point"
+    i, j = result.pairs.T
+    assert set(zip(i, j, strict=True)) == set(zip(*all_pairs(T, times, groups), strict=True))
+    assert result.dual.min() >= 0
+    assert loss == "squared_hinge" or result.dual.max() <= 1
+    primal, dual, _ = objectives(V, result.u, result.dual, i, j, 1.0, loss)
+    assert result.objective == pytest.approx(primal, rel=1e-9)
+    assert result.dual_objective == pytest.approx(dual, rel=1e-9)
+    assert primal - dual <= 1e-6 * max(1.0, primal)
+
+
+def test_where_newton_stalls_the_pairs_go_on():
+    V = walk(501, 60)
+    result = rank_svm(V, tol=1e-11)
+    assert result.gap <= 1e-11
+    assert result.method == "augmented-lagrangian"
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -218,14 +252,14 @@ def test_extreme_scales_end_with_an_honest_gap(scale, C, loss):
 
 
 def test_frames_wider_than_long_go_through_their_gram_matrix():
-    V = trend(2050, 2100, strength=0.1)
+    V = trend(3010, 3050, strength=0.1)
     result = rank_svm(V, 1e-6, loss="squared_hinge", tol=1e-4)
     assert result.gap <= 1e-4
     check_certificate(V, result, 1e-6, "squared_hinge")
 
 
 def test_a_long_chain_is_solved_in_closed_form():
-    steps = 3 * np.eye(2010, 2100) + 0.001 * np.random.default_rng(0).normal(size=(2010, 2100))
+    steps = 3 * np.eye(3010, 3050) + 0.001 * np.random.default_rng(0).normal(size=(3010, 3050))
     V = np.cumsum(steps, axis=0)
     result = rank_svm(V)
     assert (result.method, result.n_iter) == ("chain", 0)
@@ -269,9 +303,28 @@ def test_a_constant_long_sequence():
     assert result.gap < 1e-12
 
 
-def test_progress_is_shown_on_request(capsys):
-    rank_svm(trend(2100, 3), tol=1e-2, verbose=True)
+@pytest.mark.parametrize(("T", "d"), [(2100, 3), (300, 200)])
+def test_progress_is_shown_on_request(T, d, capsys):
+    rank_svm(trend(T, d), tol=1e-2)
+    assert capsys.readouterr().err == ""
+    rank_svm(trend(T, d), tol=1e-2, verbose=True)
     assert "gap=" in capsys.readouterr().err
+
+
+def test_a_long_solution_can_be_interrupted():
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    V = walk(1500, 1400)
+    rank_svm(V[:300], tol=1e-2)  # compiled
+    before = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, 0.3)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            rank_svm(V)  # takes seconds
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 # -- sparse frames -------------------------------------------------------------------------------------------
@@ -296,7 +349,7 @@ def test_sparse_is_dense(kind, T, loss):
 
 
 def test_wide_sparse_frames_are_never_made_dense():
-    T, d = 2200, 200_000
+    T, d = 3100, 200_000
     V = scipy.sparse.random_array((T, d), density=1e-4, rng=np.random.default_rng(0), format="csr")
     tracemalloc.start()
     result = rank_svm(V, 1e-4, loss="squared_hinge", tol=1e-3)
@@ -330,7 +383,7 @@ def test_groups_in_short_sequences(scale, loss):
     assert power == 2 or alpha.max() <= 1
     assert result.objective == pytest.approx(primal, rel=1e-9)
     assert primal - dual <= 2e-8 * max(1, primal)
-    assert result.method == ("saturated" if (scale, power) == (1e-4, 1) else "interior-point")
+    assert result.method == ("saturated" if (scale, power) == (1e-4, 1) else "augmented-lagrangian")
 
 
 def test_one_group_is_no_group_and_the_order_of_groups_is_free():
