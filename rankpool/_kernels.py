@@ -781,12 +781,12 @@ def augmented_lagrangian(
                 stalled = stalled + 1.0 if gap > 0.9 * last_gap else 0.0
                 if stalled == 8.0 or delta == 0.0:
                     return True
-                last_gap = gap
                 if squared:
                     delta = 0.0
-                elif steps <= 8.0:
+                elif steps <= 3.0 or gap > 0.5 * last_gap:  # a round was cheap, or gained little
                     shrink = 0.2 if steps <= 1.0 else 0.5 if steps <= 3.0 else 0.7
                     delta = max(delta * shrink, min(1e-12, 1e-3 / C))
+                last_gap = gap
             base[:] = alpha
             steps = 0.0
             sums = multipliers(f[:T], base, later, end, delta, q, bound, power, alpha, beta[:T])
