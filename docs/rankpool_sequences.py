@@ -61,7 +61,7 @@ def main(arguments: list[str]) -> None:
         help="a set of the UEA archive: *_TRAIN.ts, *_TEST.ts",
     )
     folders = parser.parse_args(arguments).folders
-    print(f"{'sequences':<16}{'question':<11}{'features':<11}{'chance':>7}", end="")
+    print(f"{'sequences':<22}{'question':<11}{'features':<11}{'chance':>7}", end="")
     print("".join(f"{name:>13}" for name in POOLINGS))
     for data in [read_ts(folder) for folder in folders] or [basic_motions()]:
         data = standardised(data)
@@ -69,7 +69,7 @@ def main(arguments: list[str]) -> None:
             question = "class" if task is data else "direction"
             chance = max(np.unique(task.test_labels, return_counts=True)[1]) / len(task.test)
             for features, frame_map in FEATURES.items():
-                print(f"{data.name:<16}{question:<11}{features:<11}{chance:>7.1%}", end="")
+                print(f"{data.name:<22}{question:<11}{features:<11}{chance:>7.1%}", end="")
                 for pooling in POOLINGS.values():
                     print(f"{accuracy(task, frame_map, pooling):>13.1%}", end="", flush=True)
                 print()
@@ -131,10 +131,10 @@ def basic_motions() -> Data:
 
 
 def read_ts(folder: Path) -> Data:
-    """Read NAME_TRAIN.ts and NAME_TEST.ts."""
+    """Read NAME_TRAIN.ts and NAME_TEST.ts; where there are several (JapaneseVowels_eq), the folder's name."""
     parts: list[Any] = []
     for part in ("TRAIN", "TEST"):
-        paths = list(folder.glob(f"*_{part}.ts"))
+        paths = list(folder.glob(f"{folder.resolve().name}_{part}.ts")) or list(folder.glob(f"*_{part}.ts"))
         if len(paths) != 1:
             sys.exit(f"{folder} holds {len(paths)} files *_{part}.ts; one is wanted")
         cases = list(read_cases(paths[0]))

@@ -93,6 +93,18 @@ def test_sequences_are_read_as_they_were_written(example, tmp_path):
         np.testing.assert_array_equal(frames, expected)
 
 
+def test_the_folder_names_the_set_where_it_holds_variants(example, tmp_path):
+    folder = tmp_path / "Toy"
+    folder.mkdir()
+    for part in ("TRAIN", "TEST"):
+        write_ts(folder / f"Toy_{part}.ts", [np.ones((2, 1))], [part])
+        write_ts(folder / f"Toy_eq_{part}.ts", [np.ones((2, 1))], ["other"])
+    data = example.read_ts(folder)
+    assert (data.name, *data.train_labels, *data.test_labels) == ("Toy", "TRAIN", "TEST")
+    with pytest.raises(SystemExit, match=r"holds 2 files \*_TRAIN.ts; one is wanted"):
+        example.read_ts(folder.rename(tmp_path / "Another"))
+
+
 def test_help_and_a_folder_without_the_files(example, tmp_path, capsys):
     with pytest.raises(SystemExit, match=r"holds 0 files \*_TRAIN.ts; one is wanted"):
         example.main([str(tmp_path)])
