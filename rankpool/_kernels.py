@@ -100,7 +100,7 @@ def weigh(V, beta, other, u, f):
     stands in for those past the last.
     """
     T, d = V.shape
-    size = max(64, 2**14 // T)
+    size = max(64, 2**15 // T)
     w = np.empty(size)
     f[:] = 0.0
     square = 0.0
