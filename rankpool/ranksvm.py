@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from numbers import Integral, Real
 from typing import Any, Literal
@@ -17,9 +18,10 @@ from ._frames import PairOrder, check_finite, combine, gram, weigh
 from ._frames import raise_not_finite as _raise_not_finite
 
 Loss = Literal["hinge", "squared_hinge"]
-LONGEST_IN_PAIRS = 3000  # frames up to which the pairs are held: at 3000, 0.5 GB
+LONGEST_IN_PAIRS = 3000  # frames up to which the pairs are held: at 3000, 0.4 to 0.7 GB
 LARGEST_GRAM = 6000  # frames up to which the Gram matrix is made where it is smaller than V
 Floats = NDArray[np.float64]
+EPSILON = float(np.finfo(float).eps)
 
 
 @dataclass(frozen=True, eq=False)
@@ -416,7 +418,7 @@ def _certify(
 
     # Many margins are 1 but for rounding, and where C is large each 1 - 1e-15 costs. Stretching u by as
     # little is cheaper: take the best stretch, for margins smaller by the rounding of a score.
-    rounding = 1.0 + 4 * np.finfo(float).eps * np.sqrt(largest * square)
+    rounding = 1.0 + 4 * EPSILON * math.sqrt(largest * square)
     stretches = 1.0 + np.array([0.0, 1e-14, 1e-13, 1e-12, 1e-11, 1e-10, 1e-9, 1e-8])
     costs = np.array(
         [
@@ -506,7 +508,7 @@ def _saturated(K: Floats, pairs: PairOrder, C: float) -> Solution | None:
 
 def _net_rank(pairs: PairOrder) -> Floats:
     """Return the number of earlier minus the number of later frames, for each frame."""
-    start = np.repeat(pairs.groups[:-1], np.diff(pairs.groups))
+    start = 0 if len(pairs.groups) == 2 else np.repeat(pairs.groups[:-1], np.diff(pairs.groups))
     return ((pairs.first - start) - (pairs.end - pairs.later)).astype(np.float64)
 
 
@@ -526,7 +528,7 @@ def _iterate(
 ) -> Solution:
     """Scale the frames to unit mean square, factor K = R^T R, solve for z = R beta."""
     T = len(K)
-    scale = float(np.trace(K)) / T
+    scale = float(K.trace()) / T
     n = _count(pairs)
     if scale == 0.0:  # all frames equal: u = 0, every pair costs C
         return np.zeros(T), np.full(n, C if loss == "hinge" else 2 * C), "saturated", 0
@@ -568,16 +570,20 @@ def _iterate(
     _kernels.solve_lower_transposed(np.ascontiguousarray(R[:rank, pivots].T), x)
     beta = np.zeros(T)
     beta[pivots] = x / scale
-    beta[np.argmin(K.diagonal())] -= beta.sum()
-    alpha = np.clip(best_alpha / scale, 0.0, C if loss == "hinge" else np.inf)
+    beta[K.diagonal().argmin()] -= beta.sum()
+    alpha = best_alpha / scale
+    if not squared:
+        np.minimum(alpha, C, out=alpha)  # rounding
     return beta, alpha, "augmented-lagrangian", n_iter
 
 
+def _progress_bar(verbose: bool) -> AbstractContextManager[Callable[[float], None]]:
+    """Return a function to be called with the gap after each iteration."""
+    return _shown_progress() if verbose else nullcontext(_no_progress)
+
+
 @contextmanager
-def _progress_bar(verbose: bool) -> Iterator[Callable[[float], None]]:
-    if not verbose:
-        yield lambda gap: None
-        return
+def _shown_progress() -> Iterator[Callable[[float], None]]:
     from tqdm import tqdm
 
     with tqdm(desc="rank_svm") as bar:
@@ -587,6 +593,10 @@ def _progress_bar(verbose: bool) -> Iterator[Callable[[float], None]]:
             bar.set_postfix(gap=f"{gap:.1e}")
 
         yield progress
+
+
+def _no_progress(gap: float) -> None:
+    pass
 
 
 def _one_thread() -> Any:
