@@ -375,18 +375,19 @@ def find_face(frames: Iterable[NDArray[np.uint8]], margin: float = 0.1) -> Box:
         ) from error
 
     cascade = Cascade(skimage.data.lbp_frontal_face_cascade_filename())
-    largest, searched = (0, 0, 0), 0
+    largest, searched = (0.0, 0.0, 0.0), 0
     for frame in frames:
         searched += 1
         height, width = frame.shape
-        shrink = max(1.0, max(height, width) / 640)  # 60 ms at 640 x 360, and it grows with the area
+        shrink = max(1.0, max(height, width) / 640)  # 75 ms at 640 x 360, and it grows with the area
         small = resize(frame, (round(height / shrink), round(width / shrink)))
         side = min(small.shape)
-        for found in cascade.detect_multi_scale(
-            small, scale_factor=1.2, step_ratio=1, min_size=(side // 6, side // 6), max_size=(side, side)
-        ):
-            largest = max(largest, tuple(round(found[key] * shrink) for key in ("width", "r", "c")))
-    face, r, c = largest
+        found = cascade.detect_multi_scale(
+            small, scale_factor=1.1, step_ratio=1, min_size=(side // 6, side // 6), max_size=(side, side)
+        )
+        if found:
+            largest = max(largest, _mean_of_largest([(f["width"], f["r"], f["c"]) for f in found], shrink))
+    face, r, c = map(round, largest)
     if not face:
         raise ClipError(
             f"no face found in the {searched} frames searched; "
@@ -395,6 +396,24 @@ def find_face(frames: Iterable[NDArray[np.uint8]], margin: float = 0.1) -> Box:
     top, left = max(0, round(r - margin * face)), max(0, round(c - margin * face))
     bottom, right = (round(start + (1 + margin) * face) for start in (r, c))
     return top, left, min(bottom, height) - top, min(right, width) - left
+
+
+def _mean_of_largest(found: list[tuple[int, int, int]], shrink: float) -> tuple[float, float, float]:
+    """Return the mean (width, top, left) of the detections that are the largest face, times `shrink`.
+
+    The cascade finds a face several times over. Which of them is the largest changes with the rounding of the
+    pixels, and with it the box by a sixth of the face; the mean of those that share more than half their area
+    with it changes by a twentieth.
+    """
+    size, top, left = max(found)
+    same = []
+    for w, r, c in found:
+        high, wide = min(r + w, top + size) - max(r, top), min(c + w, left + size) - max(c, left)
+        shared = max(0, high) * max(0, wide)
+        if shared > 0.5 * (w * w + size * size - shared):
+            same.append((w, r, c))
+    width, r, c = np.mean(same, axis=0) * shrink
+    return float(width), float(r), float(c)
 
 
 def _read(

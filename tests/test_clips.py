@@ -172,6 +172,16 @@ def test_a_large_frame_gives_the_same_face():
     np.testing.assert_allclose(doubled / 4, box, atol=15)
 
 
+def test_the_rounding_of_the_pixels_does_not_move_the_face():
+    """A grey level here and there: the single largest detection would jump by a sixth of the face."""
+    frame = read_clip(VIDEO / "single_face.mp4", face=False, size=None)[0]
+    boxes = []
+    for seed in range(4):
+        noise = np.random.default_rng(seed).normal(size=frame.shape)
+        boxes.append(find_face([np.clip(frame + noise, 0, 255).astype(np.uint8)], margin=0))
+    assert np.ptp(boxes, axis=0).max() <= 0.1 * boxes[0][2]
+
+
 def test_read_frames_keeps_the_order_given(tmp_path):
     frames = write_frames(tmp_path / "clip", count=4)
     paths = image_paths(tmp_path / "clip")
