@@ -50,7 +50,7 @@ def main() -> None:
     curve = T * np.log(T)
     axis.loglog(T, single[-1] * curve / curve[-1], "k:", label="T log T")
     axis.set(xlabel="frames T", ylabel="seconds", title="rank_svm, 64 features, gap at most 1e-3")
-    axis.legend(fontsize=8, loc="lower right")
+    axis.legend(fontsize=8, loc="upper left")
     fig.tight_layout()
     fig.savefig(Path(__file__).with_suffix(".svg"))
 
