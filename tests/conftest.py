@@ -1,9 +1,31 @@
 """Fixtures of more than one test module."""
 
 import importlib.util
+import os
 from pathlib import Path
 
 import pytest
+
+
+@pytest.fixture(scope="session")
+def real_data():
+    """The folder that MICROEXPR_DATA names: data that may not be copied into this repository.
+
+    Tests that use it are an extra, marked `data`: the others must not leave anything untested without them.
+    """
+    folder = os.environ.get("MICROEXPR_DATA")
+    if not folder:
+        pytest.skip("MICROEXPR_DATA does not name a folder of real data")
+    if not Path(folder).is_dir():
+        pytest.fail(f"MICROEXPR_DATA is {folder}, which is not a folder")
+    return Path(folder)
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if "real_data" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.data)
+
 
 
 @pytest.fixture(scope="session")
