@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import re
 import subprocess
 import sys
 import zipfile
@@ -29,6 +30,13 @@ def test_the_wheel_holds_the_four_packages_and_nothing_else(tmp_path):
         sources = {str(path.relative_to(ROOT)) for path in (ROOT / package).glob("**/*.py")}
         assert {name for name in names if name.startswith(f"{package}/")} == sources | {f"{package}/py.typed"}
     assert any(name.endswith("LICENSE") for name in names)
+    (metadata,) = (name for name in names if name.endswith(".dist-info/METADATA"))
+    shown = zipfile.ZipFile(wheel).read(metadata).decode()
+    assert "Project-URL: Source, https://" in shown
+    links = re.findall(r"\]\(([^)]+)\)", shown) + re.findall(r"(?m)^\[[^\]]+\]: (\S+)$", shown)
+    assert any(link.endswith("docs/pipeline.svg") for link in links)
+    for link in links:  # a package index has no files beside the README
+        assert link.startswith(("https://", "#")), link
 
 
 @pytest.mark.parametrize("package", PACKAGES)

@@ -1,0 +1,491 @@
+"""Call every public function that takes arrays on random input: `python tests/fuzz.py --minutes 30`.
+
+A call may give an answer that is finite and of the right shape, raise a TypeError or a ValueError that
+says something, or warn. Everything else is a finding and ends in exit status 1: another exception, a NaN, a
+gap above the tolerance without a ConvergenceWarning, a RuntimeWarning of our own, more than a minute for one
+call, a crash of the process. `python tests/fuzz.py --only NAME --seed N` repeats one call.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import faulthandler
+import os
+import sys
+import time
+import traceback
+import warnings
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+from sklearn.exceptions import ConvergenceWarning
+
+import l21
+import ltogp
+import microexpr
+import rankpool
+
+OURS = r"(ltogp|rankpool|l21|microexpr)\b"
+LONGEST = 60  # seconds for one call, a compilation included
+POWERS = (-300, -200, -160, -100, -30, -8, -3, 0, 0, 0, 0, 0, 2, 5, 10, 30, 77, 100, 150, 160, 200, 300, 307)
+REALS = (bool, np.uint8, np.int8, np.uint16, np.int16, np.int32, np.uint32, np.int64, np.uint64, np.float16)
+FLOATS = (np.float32, np.float64, np.longdouble)
+ODD = (complex, object, "U3", "datetime64[s]", "S2")
+
+
+# ------------------------------------------------------------------------------------------------- arguments
+
+
+def number(rng):
+    """A parameter like C or gamma."""
+    if rng.random() < 0.05:
+        return rng.choice([0.0, -1.0, np.nan, np.inf, 5e-324, 1.7e308])
+    return float(rng.choice([1.0, rng.uniform(0.1, 100), 10.0 ** int(rng.choice(POWERS))]))
+
+
+def array(rng, shape):
+    """An array of this shape, its values, type and layout at random."""
+    kind = rng.choice(["normal", "walk", "counts", "same", "zeros", "few", "mixed"])
+    a = rng.standard_normal(shape)
+    if kind == "walk":
+        a = a.cumsum(axis=0)
+    elif kind == "counts":
+        a = rng.integers(0, 256, shape).astype(float)
+    elif kind == "same":
+        a[:] = a[:1]
+    elif kind == "zeros":
+        a[:] = 0
+    elif kind == "few":
+        a = np.round(a)
+    elif kind == "mixed":
+        a = a * 10.0 ** rng.integers(-12, 12, shape)
+    draw = rng.random()
+    if draw < 0.5:
+        dtype = rng.choice(np.array(FLOATS, dtype=object))
+        with np.errstate(over="ignore"):
+            a = (a * 10.0 ** int(rng.choice(POWERS))).astype(dtype)
+    elif draw < 0.95:
+        dtype = rng.choice(np.array(REALS, dtype=object))
+        with np.errstate(over="ignore", invalid="ignore"):
+            a = a.astype(dtype)
+    else:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            a = np.round(a).clip(-99, 99).astype(rng.choice(np.array(ODD, dtype=object)))
+    if a.dtype.kind == "f" and a.size and rng.random() < 0.05:
+        a.flat[rng.integers(a.size)] = rng.choice([np.nan, np.inf, -np.inf])
+    return layout(rng, a)
+
+
+def layout(rng, a):
+    """The same values, stored otherwise."""
+    how = rng.choice(
+        ["c", "c", "c", "f", "strided", "reversed", "readonly", "unaligned", "swapped", "masked", "list"]
+    )
+    if how == "f":
+        return np.asfortranarray(a)
+    if how == "strided":
+        return np.repeat(a, 2, axis=-1)[..., ::2]
+    if how == "reversed":
+        return a[..., ::-1].copy()[..., ::-1]
+    if how == "readonly":
+        a.flags.writeable = False
+    if how == "unaligned" and not a.dtype.hasobject:
+        raw = np.empty(a.nbytes + 1, np.uint8)[1:]
+        b = np.ndarray(a.shape, a.dtype, raw)
+        b[...] = a
+        return b
+    if how == "swapped" and not a.dtype.hasobject:
+        return a.astype(a.dtype.newbyteorder())
+    if how == "masked" and rng.random() < 0.3:
+        return np.ma.array(a, mask=rng.random(a.shape) < 0.2)
+    if how == "list" and a.size < 1000:
+        return a.tolist()
+    return a
+
+
+def matrix(rng, n, d):
+    """Samples or frames by features, sparse or a table now and then."""
+    a = array(rng, (n, d))
+    draw = rng.random()
+    if draw < 0.15 and isinstance(a, np.ndarray) and a.dtype.kind in "biuf" and a.dtype.itemsize <= 8:
+        a = np.asarray(a).astype(a.dtype.newbyteorder("="))
+        if a.dtype != np.float16:
+            return sparse.csr_matrix(a).asformat(str(rng.choice(["csr", "csc", "coo"])))
+    if draw > 0.97 and isinstance(a, np.ndarray) and a.dtype.itemsize <= 8:
+        return pd.DataFrame(np.asarray(a))
+    return a
+
+
+def labels(rng, n, classes=3):
+    y = rng.integers(0, classes, n)
+    return [y, y.astype(float), y.astype(str), y > 0, y.astype(object), pd.Series(y, dtype="Int64")][
+        rng.integers(6)
+    ]
+
+
+def sometimes(rng, probability, value):
+    return value if rng.random() < probability else None
+
+
+def options(rng, **choices):
+    """Some of the options, each with one of its values."""
+    picked = {}
+    for name, values in choices.items():
+        if rng.random() < 0.3:
+            picked[name] = values[rng.integers(len(values))]
+    return picked
+
+
+# -------------------------------------------------------------------------------------------------- functions
+#
+# Each takes a random generator and returns a call and a check of its answer: a text that says what is wrong.
+
+
+def finite(shape=None):
+    def check(answer, caught):
+        answer = np.asarray(answer)
+        if shape is not None and answer.shape != shape:
+            return f"shape {answer.shape}, expected {shape}"
+        return None if np.isfinite(answer).all() else "not finite"
+
+    return check
+
+
+def images(rng):
+    size = (int(rng.integers(1, 20)), int(rng.integers(1, 20)))
+    shape = size if rng.random() < 0.3 else (int(rng.integers(0, 5)), *size)
+    if rng.random() < 0.1:
+        shape = (*shape, int(rng.integers(1, 5)))
+    return array(rng, shape)
+
+
+def texture_options(rng):
+    return options(
+        rng,
+        radius=[1, 2, 7, 0, 10**9, 1.5],
+        mode=["nearest", "reflect", "mirror", "constant", "wrap", "edge"],
+        templates=[None, "ltogp", "lbp", "central", rng.standard_normal((8, 3, 3)), np.zeros((8, 3, 3)), "x"],
+        mapping=["default", "ror", "uniform", "nri_uniform"],
+        channel_axis=[None, -1, 0, 5],
+        n_jobs=[None, 1, 2, -1, -2, 0],
+    )
+
+
+def histogram_options(rng):
+    return texture_options(rng) | options(
+        rng,
+        blocks=[(1, 1), (2, 3), (8, 8), (0, 1), (10**9, 1), 4],
+        overlap=[0.0, 0.5, 0.999999, 1.0, np.nan],
+        normalize=[None, "l1", "l2", "l1-sqrt"],
+    )
+
+
+def encode(rng):
+    image, chosen = images(rng), texture_options(rng)
+    return lambda: ltogp.encode(image, **chosen), finite(np.shape(image))
+
+
+def histogram(rng):
+    image, chosen = images(rng), histogram_options(rng)
+    return lambda: ltogp.histogram(image, **chosen), finite()
+
+
+def histogram_top(rng):
+    image, chosen = images(rng), histogram_options(rng)
+    return lambda: ltogp.histogram_top(image, **chosen), finite()
+
+
+def LTOGP(rng):
+    image, chosen = images(rng), histogram_options(rng)
+    return lambda: ltogp.LTOGP(**chosen).fit_transform(image), finite()
+
+
+def frames(rng):
+    return matrix(rng, int(rng.integers(1, 12)), int(rng.integers(1, 9)))
+
+
+def times(rng, T):
+    t = rng.integers(0, 5, T)
+    return [t, t / 3, t.astype("datetime64[s]"), np.arange(T) * 1e300, np.full(T, np.nan), t[1:]][
+        rng.integers(6)
+    ]
+
+
+def ranking_options(rng, T):
+    chosen = options(
+        rng, loss=["hinge", "squared_hinge", "x"], tol=[1e-6, 1e-3, 1e-12, 0.0], max_iter=[1, 100]
+    )
+    if rng.random() < 0.3:
+        chosen["times"] = times(rng, T)
+    return chosen
+
+
+def pooling_options(rng):
+    return options(
+        rng,
+        smoothing=[None, "tvm", "ma"],
+        window=[1, 2, 3, 10**9, 0],
+        feature_map=[None, "ssr", "posneg", "hellinger", "tanh", "chi2"],
+        normalize=[None, "l1", "l2"],
+        direction=["forward", "reverse", "both"],
+        method=["ranksvm", "approximate", "svr"],
+    )
+
+
+def rank_svm(rng):
+    V, C = frames(rng), number(rng)
+    chosen = ranking_options(rng, rows(V))
+    if rng.random() < 0.2:
+        chosen["groups"] = rng.integers(0, 3, rows(V))
+
+    def check(result, caught):
+        if not (np.isfinite(result.u).all() and result.u.shape == (np.shape(V)[1],)):
+            return "u is not finite or has the wrong shape"
+        return of_gap(result.gap, chosen.get("tol", 1e-6), caught)
+
+    return lambda: rankpool.rank_svm(V, C, **chosen), check
+
+
+def rank_pool(rng):
+    V, C = frames(rng), number(rng)
+    chosen = ranking_options(rng, rows(V)) | pooling_options(rng)
+    return lambda: rankpool.rank_pool(V, C, **chosen), finite()
+
+
+def approximate_rank_pool(rng):
+    V = frames(rng)
+    chosen = {"times": times(rng, rows(V))} if rng.random() < 0.3 else {}
+    return lambda: rankpool.approximate_rank_pool(V, **chosen), finite((np.shape(V)[1],))
+
+
+def hierarchical_rank_pool(rng):
+    V, C = frames(rng), number(rng)
+    chosen = pooling_options(rng) | options(
+        rng, stride=[1, 2, 10**9, 0], depth=[1, 2, 3, 10**6], window=[2, 3]
+    )
+    return lambda: rankpool.hierarchical_rank_pool(V, C, **chosen), finite()
+
+
+def dynamic_image(rng):
+    image, C = images(rng), number(rng)
+    return lambda: rankpool.dynamic_image(image, C), finite()
+
+
+def RankPooling(rng):
+    d = int(rng.integers(1, 6))
+    clips = [matrix(rng, int(rng.integers(1, 8)), d) for _ in range(rng.integers(1, 4))]
+    chosen = options(rng, n_jobs=[1, 2, -2, 0]) | pooling_options(rng)
+    return lambda: rankpool.RankPooling(number(rng), **chosen).fit_transform(clips), finite()
+
+
+def HierarchicalRankPooling(rng):
+    d = int(rng.integers(1, 6))
+    clips = [matrix(rng, int(rng.integers(2, 12)), d) for _ in range(rng.integers(1, 4))]
+    chosen = options(rng, n_jobs=[1, 2], stride=[1, 2], depth=[1, 2], window=[2, 5])
+    return lambda: rankpool.HierarchicalRankPooling(number(rng), **chosen).fit_transform(clips), finite()
+
+
+def RankSVM(rng):
+    n = int(rng.integers(1, 12))
+    X, y = matrix(rng, n, int(rng.integers(1, 6))), labels(rng, n)
+    groups = sometimes(rng, 0.4, rng.integers(0, 3, n))
+
+    def call():
+        model = rankpool.RankSVM(number(rng)).fit(X, y, groups=groups)
+        return [*model.coef_, *model.predict(X), model.score(X, y, groups=groups)]
+
+    return call, finite()
+
+
+def problem(rng):
+    n, d, c = (int(rng.integers(1, 12)), int(rng.integers(1, 15)), int(rng.integers(1, 4)))
+    X = matrix(rng, n, d)
+    Y = l21.one_hot(rng.integers(0, c, n))[0] if rng.random() < 0.6 else array(rng, (n, c))
+    return X, Y, [number(rng), number(rng), 10.0 ** rng.uniform(-3, 3, n)][rng.integers(3)]
+
+
+def solver(function):
+    def build(rng):
+        X, Y, gamma = problem(rng)
+        chosen = options(rng, tol=[1e-6, 1e-3, 1e-12, 0.0], max_iter=[1, 100])
+        shape = np.shape(X)[1], np.shape(Y)[1]
+        if rng.random() < 0.2:
+            chosen["W0"] = array(rng, shape)
+        if function is l21.solve and rng.random() < 0.3:
+            chosen["solver"] = "irls"
+
+        def check(result, caught):
+            if not (np.isfinite(result.W).all() and result.W.shape == shape):
+                return "W is not finite or has the wrong shape"
+            return of_gap(result.gap, chosen.get("tol", 1e-6), caught)
+
+        return lambda: function(X, Y, gamma, **chosen), check
+
+    return build
+
+
+def path(rng):
+    X, Y, _ = problem(rng)
+    gammas = [number(rng) for _ in range(3)]
+    return lambda: np.concatenate([result.W for result in l21.path(X, Y, gammas, progress=False)]), finite()
+
+
+def critical_gamma(rng):
+    X, Y, _ = problem(rng)
+
+    def check(gamma, caught):
+        return None if gamma > 0 else f"{gamma} is not above 0"  # infinity where W = 0 is always optimal
+
+    return lambda: l21.critical_gamma(X, Y), check
+
+
+def objective(rng):
+    X, Y, gamma = problem(rng)
+    W = array(rng, (np.shape(X)[1], np.shape(Y)[1]))
+    return lambda: l21.objective(X, Y, W, gamma), finite()
+
+
+def feasible_dual(rng):
+    X, Y, gamma = problem(rng)
+    dual = array(rng, np.shape(Y))
+    return lambda: l21.feasible_dual(X, dual, gamma), finite(np.shape(Y))
+
+
+def relative_gap(rng):
+    X, Y, gamma = problem(rng)
+    W, dual = array(rng, (np.shape(X)[1], np.shape(Y)[1])), array(rng, np.shape(Y))
+
+    def check(gap, caught):
+        return None if gap >= 0 or np.isnan(gap) else f"{gap} is negative"
+
+    return lambda: l21.relative_gap(X, Y, W, dual, gamma), check
+
+
+def L21Selector(rng):
+    n = int(rng.integers(4, 16))
+    X, y = matrix(rng, n, int(rng.integers(1, 15))), labels(rng, n)
+    chosen = options(
+        rng,
+        n_features_to_select=[1, 2, 0.5, None],
+        gamma=[1.0, ("critical", 5.0), "cv", number(rng)],
+        loss=["l21", "squared", "logistic"],
+        n_jobs=[1, -2],
+    ) | {"cv": 2, "gammas": 2}
+    return lambda: l21.L21Selector(**chosen).fit(X, y).coef_, finite()
+
+
+def describe(rng):
+    image, C = images(rng), number(rng)
+    chosen = options(
+        rng, blocks=[(1, 1), (2, 2), (8, 8)], mode=["nearest", "wrap"], loss=["hinge", "squared_hinge"]
+    )
+    return lambda: microexpr.describe(image, C=C, **chosen), finite()
+
+
+def make_classifier(rng):
+    n = int(rng.integers(4, 16))
+    X, y = matrix(rng, n, int(rng.integers(2, 10))), labels(rng, n)
+    classifier = microexpr.make_classifier([1, 2, "all", None][rng.integers(4)], number(rng))
+    return lambda: classifier.fit(X, y).decision_function(X), finite()
+
+
+def loso(rng):
+    n = int(rng.integers(4, 16))
+    X, y, groups = matrix(rng, n, int(rng.integers(2, 10))), labels(rng, n), labels(rng, n, 4)
+    classifier = microexpr.make_classifier(1)
+    return lambda: microexpr.loso(X, y, groups, classifier).accuracy, finite()
+
+
+FUNCTIONS = [
+    encode, histogram, histogram_top, LTOGP,
+    rank_svm, rank_pool, approximate_rank_pool, hierarchical_rank_pool, dynamic_image,
+    RankPooling, HierarchicalRankPooling, RankSVM,
+    path, critical_gamma, objective, feasible_dual, relative_gap, L21Selector,
+    describe, make_classifier, loso,
+]  # fmt: skip
+BUILDERS = {function.__name__: function for function in FUNCTIONS} | {
+    function.__name__: solver(function) for function in (l21.solve, l21.solve_squared, l21.solve_logistic)
+}
+
+
+def rows(V):
+    return V.shape[0] if hasattr(V, "shape") else len(V)
+
+
+def of_gap(gap, tol, caught):
+    if any(issubclass(warning.category, ConvergenceWarning) for warning in caught):
+        return "the gap is negative" if gap < 0 else None
+    return None if 0 <= gap <= tol else f"gap {gap} above tol {tol} without a ConvergenceWarning"
+
+
+# ------------------------------------------------------------------------------------------------------- runs
+
+
+def run(name, seed):
+    """One call; return "answer", "refused" or what is wrong."""
+    rng = np.random.default_rng([seed, *name.encode()])
+    call, check = BUILDERS[name](rng)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        warnings.filterwarnings("error", category=RuntimeWarning, module=OURS)
+        try:
+            answer = call()
+        except (TypeError, ValueError) as error:
+            return "refused" if str(error) else f"{type(error).__name__} without a word"
+        except Exception:
+            return traceback.format_exc()
+    return check(answer, caught) or "answer"
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--minutes", type=float, default=0.5, help="how long, after the compilations (0.5)")
+    parser.add_argument("--only", choices=sorted(BUILDERS), help="one function")
+    parser.add_argument("--seed", type=int, help="one call, or with --minutes the first of many")
+    arguments = parser.parse_args()
+    names = [arguments.only] if arguments.only else list(BUILDERS)
+    faulthandler.enable()
+    if arguments.only and arguments.seed is not None:
+        print(run(arguments.only, arguments.seed))
+        return 0
+
+    first = int.from_bytes(os.urandom(4)) if arguments.seed is None else arguments.seed
+    counts, findings, slowest = collections.Counter(), [], collections.Counter()
+    end, seed = None, first
+    while end is None or time.monotonic() < end:
+        for name in names:
+            # Ctrl-C does not end a loop in compiled code; this does, and says where.
+            print(f"\r{name} {seed}".ljust(40), end="", file=sys.stderr)
+            faulthandler.dump_traceback_later(LONGEST, exit=True)
+            start = time.monotonic()
+            outcome = run(name, seed)
+            faulthandler.cancel_dump_traceback_later()
+            if seed > first:
+                slowest[name] = max(slowest[name], time.monotonic() - start)
+            if outcome not in ("answer", "refused"):
+                findings.append((name, seed, outcome))
+                outcome = "finding"
+            counts[name, outcome] += 1
+        seed += 1
+        end = end or time.monotonic() + 60 * arguments.minutes
+
+    print("\r" + " " * 40, file=sys.stderr)
+    print(f"{'function':<26}{'answers':>9}{'refused':>9}{'findings':>9}{'slowest':>10}")
+    for name in names:
+        columns = "".join(f"{counts[name, outcome]:>9}" for outcome in ("answer", "refused", "finding"))
+        print(f"{name:<26}{columns}{slowest[name]:>8.2f} s")
+    for name, seed, outcome in findings[:20]:
+        print(f"\n--only {name} --seed {seed}: {outcome}")
+    never = [name for name in names if not counts[name, "answer"]]
+    if never and not arguments.only:
+        print(f"\nnever an answer, so nothing was tried: {', '.join(never)}")
+    return 1 if findings or (never and not arguments.only) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
