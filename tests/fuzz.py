@@ -388,8 +388,8 @@ def describe(rng):
 def make_classifier(rng):
     n = int(rng.integers(4, 16))
     X, y = matrix(rng, n, int(rng.integers(2, 10))), labels(rng, n)
-    classifier = microexpr.make_classifier([1, 2, "all", None][rng.integers(4)], number(rng))
-    return lambda: classifier.fit(X, y).decision_function(X), finite()
+    n_features, gamma = [1, 2, "all", None][rng.integers(4)], number(rng)
+    return lambda: microexpr.make_classifier(n_features, gamma).fit(X, y).decision_function(X), finite()
 
 
 def loso(rng):
