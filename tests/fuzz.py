@@ -131,10 +131,11 @@ def sometimes(rng, probability, value):
 
 
 def options(rng, **choices):
-    """Some of the options, each with one of its values."""
+    """Some of the options, each with one of its values, or now and then with one that is none."""
     picked = {}
-    for name, values in choices.items():
+    for name, (good, bad) in choices.items():
         if rng.random() < 0.3:
+            values = bad if rng.random() < 0.1 else good
             picked[name] = values[rng.integers(len(values))]
     return picked
 
@@ -155,51 +156,64 @@ def finite(shape=None):
 
 
 def images(rng):
-    size = (int(rng.integers(1, 20)), int(rng.integers(1, 20)))
-    shape = size if rng.random() < 0.3 else (int(rng.integers(0, 5)), *size)
-    if rng.random() < 0.1:
-        shape = (*shape, int(rng.integers(1, 5)))
-    return array(rng, shape)
+    """Images, and `channel_axis` where they have one."""
+    shape = [int(rng.integers(1, 5)), int(rng.integers(1, 20)), int(rng.integers(1, 20))]
+    if rng.random() < 0.3:
+        del shape[0]
+    if rng.random() < 0.05:
+        shape[0] = 0
+    if rng.random() < 0.15:
+        axis = int(rng.integers(len(shape) + 1))
+        shape.insert(axis, int(rng.integers(1, 5)))
+        return array(rng, tuple(shape)), {"channel_axis": axis}
+    return array(rng, tuple(shape)), {}
+
+
+def blocks(rng):
+    return [(1, 1), (1, 1), (1, 2), (2, 3), (0, 1), (10**9, 1), 4][rng.integers(7)]
 
 
 def texture_options(rng):
     return options(
         rng,
-        radius=[1, 2, 7, 0, 10**9, 1.5],
-        mode=["nearest", "reflect", "mirror", "constant", "wrap", "edge"],
-        templates=[None, "ltogp", "lbp", "central", rng.standard_normal((8, 3, 3)), np.zeros((8, 3, 3)), "x"],
-        mapping=["default", "ror", "uniform", "nri_uniform"],
-        channel_axis=[None, -1, 0, 5],
-        n_jobs=[None, 1, 2, -1, -2, 0],
+        radius=([1, 2, 7], [0, 10**9, 1.5]),
+        mode=(["nearest", "reflect", "mirror", "constant", "wrap"], ["edge"]),
+        templates=([None, "ltogp", "lbp", "central", rng.standard_normal((8, 3, 3))], ["x", np.ones(3)]),
+        mapping=(["default", "ror", "uniform", "nri_uniform"], ["x"]),
+        n_jobs=([None, 1, 2, -1, -2], [0]),
     )
 
 
 def histogram_options(rng):
-    return texture_options(rng) | options(
+    chosen = texture_options(rng) | {"blocks": blocks(rng)}
+    return chosen | options(
         rng,
-        blocks=[(1, 1), (2, 3), (8, 8), (0, 1), (10**9, 1), 4],
-        overlap=[0.0, 0.5, 0.999999, 1.0, np.nan],
-        normalize=[None, "l1", "l2", "l1-sqrt"],
+        overlap=([0.0, 0.5, 0.999999], [1.0, np.nan]),
+        normalize=([None, "l1", "l2", "l1-sqrt"], ["l3"]),
     )
 
 
 def encode(rng):
-    image, chosen = images(rng), texture_options(rng)
+    image, axis = images(rng)
+    chosen = texture_options(rng) | axis
     return lambda: ltogp.encode(image, **chosen), finite(np.shape(image))
 
 
 def histogram(rng):
-    image, chosen = images(rng), histogram_options(rng)
+    image, axis = images(rng)
+    chosen = histogram_options(rng) | axis
     return lambda: ltogp.histogram(image, **chosen), finite()
 
 
 def histogram_top(rng):
-    image, chosen = images(rng), histogram_options(rng)
+    image, axis = images(rng)
+    chosen = histogram_options(rng) | axis
     return lambda: ltogp.histogram_top(image, **chosen), finite()
 
 
 def LTOGP(rng):
-    image, chosen = images(rng), histogram_options(rng)
+    image, axis = images(rng)
+    chosen = histogram_options(rng) | axis
     return lambda: ltogp.LTOGP(**chosen).fit_transform(image), finite()
 
 
@@ -216,7 +230,10 @@ def times(rng, T):
 
 def ranking_options(rng, T):
     chosen = options(
-        rng, loss=["hinge", "squared_hinge", "x"], tol=[1e-6, 1e-3, 1e-12, 0.0], max_iter=[1, 100]
+        rng,
+        loss=(["hinge", "squared_hinge"], ["x"]),
+        tol=([1e-6, 1e-3, 1e-12], [0.0]),
+        max_iter=([1, 100], [0]),
     )
     if rng.random() < 0.3:
         chosen["times"] = times(rng, T)
@@ -226,12 +243,12 @@ def ranking_options(rng, T):
 def pooling_options(rng):
     return options(
         rng,
-        smoothing=[None, "tvm", "ma"],
-        window=[1, 2, 3, 10**9, 0],
-        feature_map=[None, "ssr", "posneg", "hellinger", "tanh", "chi2"],
-        normalize=[None, "l1", "l2"],
-        direction=["forward", "reverse", "both"],
-        method=["ranksvm", "approximate", "svr"],
+        smoothing=([None, "tvm", "ma"], ["x"]),
+        window=([1, 2, 3], [10**9, 0]),
+        feature_map=([None, "ssr", "posneg", "hellinger", "tanh", "chi2"], ["x"]),
+        normalize=([None, "l1", "l2"], ["l3"]),
+        direction=(["forward", "reverse", "both"], ["x"]),
+        method=(["ranksvm", "approximate", "svr"], ["x"]),
     )
 
 
@@ -264,27 +281,29 @@ def approximate_rank_pool(rng):
 def hierarchical_rank_pool(rng):
     V, C = frames(rng), number(rng)
     chosen = pooling_options(rng) | options(
-        rng, stride=[1, 2, 10**9, 0], depth=[1, 2, 3, 10**6], window=[2, 3]
+        rng, stride=([1, 2], [10**9, 0]), depth=([1, 2, 3], [10**6, 0]), window=([2, 3], [1])
     )
     return lambda: rankpool.hierarchical_rank_pool(V, C, **chosen), finite()
 
 
 def dynamic_image(rng):
-    image, C = images(rng), number(rng)
+    image, C = images(rng)[0], number(rng)
     return lambda: rankpool.dynamic_image(image, C), finite()
 
 
 def RankPooling(rng):
     d = int(rng.integers(1, 6))
     clips = [matrix(rng, int(rng.integers(1, 8)), d) for _ in range(rng.integers(1, 4))]
-    chosen = options(rng, n_jobs=[1, 2, -2, 0]) | pooling_options(rng)
+    chosen = options(rng, n_jobs=([1, 2, -2], [0])) | pooling_options(rng)
     return lambda: rankpool.RankPooling(number(rng), **chosen).fit_transform(clips), finite()
 
 
 def HierarchicalRankPooling(rng):
     d = int(rng.integers(1, 6))
     clips = [matrix(rng, int(rng.integers(2, 12)), d) for _ in range(rng.integers(1, 4))]
-    chosen = options(rng, n_jobs=[1, 2], stride=[1, 2], depth=[1, 2], window=[2, 5])
+    chosen = options(
+        rng, n_jobs=([1, 2], [0]), stride=([1, 2], [0]), depth=([1, 2], [9]), window=([2, 5], [1])
+    )
     return lambda: rankpool.HierarchicalRankPooling(number(rng), **chosen).fit_transform(clips), finite()
 
 
@@ -310,7 +329,7 @@ def problem(rng):
 def solver(function):
     def build(rng):
         X, Y, gamma = problem(rng)
-        chosen = options(rng, tol=[1e-6, 1e-3, 1e-12, 0.0], max_iter=[1, 100])
+        chosen = options(rng, tol=([1e-6, 1e-3, 1e-12], [0.0]), max_iter=([1, 100], [0]))
         shape = np.shape(X)[1], np.shape(Y)[1]
         if rng.random() < 0.2:
             chosen["W0"] = array(rng, shape)
@@ -369,19 +388,18 @@ def L21Selector(rng):
     X, y = matrix(rng, n, int(rng.integers(1, 15))), labels(rng, n)
     chosen = options(
         rng,
-        n_features_to_select=[1, 2, 0.5, None],
-        gamma=[1.0, ("critical", 5.0), "cv", number(rng)],
-        loss=["l21", "squared", "logistic"],
-        n_jobs=[1, -2],
+        n_features_to_select=([1, 0.5, None], [99]),
+        gamma=([1.0, ("critical", 5.0), "cv", number(rng)], ["x"]),
+        loss=(["l21", "squared", "logistic"], ["x"]),
+        n_jobs=([1, -2], [0]),
     ) | {"cv": 2, "gammas": 2}
     return lambda: l21.L21Selector(**chosen).fit(X, y).coef_, finite()
 
 
 def describe(rng):
-    image, C = images(rng), number(rng)
-    chosen = options(
-        rng, blocks=[(1, 1), (2, 2), (8, 8)], mode=["nearest", "wrap"], loss=["hinge", "squared_hinge"]
-    )
+    image, C = images(rng)[0], number(rng)
+    chosen = options(rng, mode=(["nearest", "wrap"], ["x"]), loss=(["hinge", "squared_hinge"], ["x"]))
+    chosen["blocks"] = blocks(rng)
     return lambda: microexpr.describe(image, C=C, **chosen), finite()
 
 
