@@ -1,10 +1,11 @@
 """Compiled loops of `losses`."""
 
 import numpy as np
-from numba import njit
+
+from ._compilation import compiled
 
 
-@njit(cache=True)
+@compiled
 def descend_rows(XT, H, G, W, curvature, sweeps):
     """Sweeps of block coordinate descent for ½ Σ H_ik (XW - T)_ik² + ‖W‖_{2,1}, row by row, in place.
 

@@ -28,9 +28,13 @@ def irls(
     smoothing = 0.1
     if W0 is not None and W0.any():
         w_norms, e_norms, smoothing = row_norms(W0), row_norms(problem.residual(X, Y, W0)), 1e-3
-    lower, best_dual = -np.inf, np.zeros_like(Y)
+    lower, best_dual = 0.0, np.zeros_like(Y)
+    W, primal = np.zeros((d, Y.shape[1])), float(radius @ row_norms(Y))
     for n_iter in range(1, max_iter + 1):
-        W, E, dual = irls_step(X, Y, radius, w_norms, e_norms, smoothing)
+        try:
+            W, E, dual = irls_step(X, Y, radius, w_norms, e_norms, smoothing)
+        except np.linalg.LinAlgError:
+            break
         w_norms, e_norms = row_norms(W), row_norms(E)
         smoothing = max(0.5 * smoothing, 1e-10)
         stop = n_iter == max_iter or time.perf_counter() > deadline
@@ -40,7 +44,7 @@ def irls(
         if np.vdot(feasible, Y) > lower:
             lower, best_dual = float(np.vdot(feasible, Y)), feasible
         primal = problem.primal(X, Y, W, radius)
-        if stop or problem.gap_of(primal, lower) <= 0.8 * tol:
+        if stop or problem.gap_of(primal, lower) <= 0.8 * tol or not np.isfinite(primal):
             break
     W = _drop_leftovers(X, W, w_norms, radius, 0.1 * tol * primal)
     return W, best_dual, n_iter
@@ -115,6 +119,8 @@ def _solve_positive(G: Floats, diagonal: Floats, Y: Floats) -> Floats:
         if info == 0:
             solution, _ = lapack.dpotrs(factor, Y)
             return solution
+        if not ridge < 1.0:
+            raise np.linalg.LinAlgError("an IRLS system has no Cholesky factor")
         ridge = max(1e-16, 10.0 * ridge)
 
 

@@ -23,8 +23,7 @@ from scipy.sparse import issparse
 from scipy.special import expit, xlogy
 
 from ._blas import one_blas_thread
-from ._kernels import descend_rows
-from .problem import Floats, Matrix, check_problem, correlations, gap_of, residual, row_norms
+from .problem import Floats, Matrix, check_problem, check_weights, correlations, gap_of, residual, row_norms
 from .solvers import L21Result
 
 
@@ -56,22 +55,23 @@ def solve_squared(
     max_iter : int, optional
         Most Newton steps; default 200.
     W0 : array (d, c), optional
-        Where to start.
+        Where to start; one whose objective is above that of W = 0 is not used.
 
     Returns
     -------
     L21Result
-        `dual` is feasible for the dual above.
+        Its objective is never above that of W = 0; `dual` is feasible for the dual above.
 
     Raises
     ------
     ValueError
-        On NaN or infinity, shapes that don't match, gamma <= 0.
+        On NaN, infinity or masked entries, shapes that don't match, gamma <= 0. Where the largest entry of X
+        or Y is not between 1e-60 and 1e60, or gamma not between 1e-120 and 1e120.
 
     Warns
     -----
     sklearn.exceptions.ConvergenceWarning
-        When stopped by `max_iter`, with the gap in the message.
+        When stopped by `max_iter`, or where rounding leaves no better step, with the gap in the message.
 
     Examples
     --------
@@ -85,14 +85,14 @@ def solve_squared(
     3
     """
     X, Y, radius = check_problem(X, Y, gamma)
-    weights = radius[:, None]
+    weights, roots = radius[:, None], np.sqrt(radius)[:, None]
     loss = _Loss(
-        value=lambda Z: float(0.5 * (weights * (Y - Z) ** 2).sum()),
+        value=lambda Z: float(0.5 * ((roots * (Y - Z)) ** 2).sum()),
         slope=lambda Z: weights * (Y - Z),
         curvature=lambda Z: np.broadcast_to(weights, Y.shape),
-        dual=lambda dual: float(np.vdot(dual, Y) - 0.5 * (dual**2 / weights).sum()),
+        dual=lambda dual: float(np.vdot(dual, Y) - 0.5 * ((dual / roots) ** 2).sum()),
     )
-    with one_blas_thread():
+    with one_blas_thread(), np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         return _newton(X, Y, radius, loss, tol, max_iter, W0)
 
 
@@ -127,22 +127,23 @@ def solve_logistic(
     max_iter : int, optional
         Most Newton steps; default 200.
     W0 : array (d, c), optional
-        Where to start.
+        Where to start; one whose objective is above that of W = 0 is not used.
 
     Returns
     -------
     L21Result
-        `dual` is feasible for the dual above; `residuals` are of the probabilities, ‖Y_i - P_i‖.
+        Its objective is never above that of W = 0; `dual` is feasible for the dual above; `residuals` are of the probabilities, ‖Y_i - P_i‖.
 
     Raises
     ------
     ValueError
-        On Y other than 0 and 1, NaN or infinity, shapes that don't match, gamma <= 0.
+        On Y other than 0 and 1, NaN, infinity or masked entries, shapes that don't match, gamma <= 0. Where
+        the largest entry of X is not between 1e-60 and 1e60, or gamma not between 1e-120 and 1e120.
 
     Warns
     -----
     sklearn.exceptions.ConvergenceWarning
-        When stopped by `max_iter`, with the gap in the message.
+        When stopped by `max_iter`, or where rounding leaves no better step, with the gap in the message.
 
     Examples
     --------
@@ -170,7 +171,7 @@ def solve_logistic(
         curvature=lambda Z: weights * expit(Z) * expit(-Z),
         dual=dual_value,
     )
-    with one_blas_thread():
+    with one_blas_thread(), np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         return _newton(X, Y, radius, loss, tol, max_iter, W0)
 
 
@@ -197,13 +198,16 @@ def _newton(
     if max_iter is not None and max_iter < 1:
         raise ValueError(f"max_iter needs to be at least 1, got {max_iter}")
     shape = (X.shape[1], Y.shape[1])
-    W = np.zeros(shape) if W0 is None else np.array(W0, dtype=np.float64)
-    if W.shape != shape or not np.isfinite(W).all():
-        raise ValueError(f"W0 has shape {W.shape}; it needs to be {shape}, and finite")
+    W, Z = np.zeros(shape), np.zeros_like(Y)
+    upper, lower = loss.value(Z), -np.inf
+    if W0 is not None:
+        W0 = check_weights("W0", W0, shape)
+        Z0 = -residual(X, np.zeros_like(Y), W0)
+        value = float(loss.value(Z0) + row_norms(W0).sum())
+        if value < upper:  # neither infinite nor NaN
+            W, Z, upper = W0.copy(), Z0, value
 
-    Z = -residual(X, np.zeros_like(Y), W)
-    upper, lower = float(loss.value(Z) + row_norms(W).sum()), -np.inf
-    best_dual, n_iter = np.zeros_like(Y), 0
+    best_dual, n_iter, stuck = np.zeros_like(Y), 0, False
     while True:
         slope = loss.slope(Z)
         nearness = row_norms(correlations(X, slope))
@@ -211,7 +215,7 @@ def _newton(
         if loss.dual(dual) > lower:
             lower, best_dual = loss.dual(dual), dual
         gap = gap_of(upper, lower)
-        if gap <= tol or n_iter >= (max_iter or 200):
+        if gap <= tol or n_iter >= (max_iter or 200) or stuck:
             break
 
         # The rows of W that are not zero, and as many again of those that want to enter.
@@ -225,22 +229,26 @@ def _newton(
         after = _step(XT, before, Z, slope, loss.curvature(Z), 0.1 * gap * upper)
         Z_step = XT.T @ (after - before)
         predicted = row_norms(after).sum() - row_norms(before).sum() - np.vdot(slope, Z_step)
-        length = 1.0
-        while length > 1e-8:
+        length, stuck = 1.0, True
+        while length > 1e-8 and stuck:
             W[rows] = after if length == 1.0 else before + length * (after - before)
             Z = XT.T @ W[rows]
             value = float(loss.value(Z) + row_norms(W).sum())
-            if value <= upper + 0.1 * length * predicted:
-                break
+            stuck = not value <= upper + 0.1 * length * predicted  # NaN too
             length *= 0.5
-        upper, n_iter = value, n_iter + 1
+        if stuck:  # no step that float64 can tell from the rounding
+            W[rows] = before
+            Z = XT.T @ before
+        else:
+            upper = value
+        n_iter += 1
 
     if gap > tol:
         from sklearn.exceptions import ConvergenceWarning
 
         warnings.warn(
             f"newton stopped after {n_iter} steps at a relative duality gap of {gap:.1e}, above "
-            f"tol={tol:.1e}; raise max_iter",
+            f"tol={tol:.1e}; {'rounding hides any better step' if stuck else 'raise max_iter'}",
             ConvergenceWarning,
             stacklevel=3,
         )
@@ -250,7 +258,9 @@ def _newton(
 
 def _step(XT: Floats, W: Floats, Z: Floats, slope: Floats, H: Floats, enough: float) -> Floats:
     """W that minimises -⟨slope, XW⟩ + ½ Σ H_ik (XW - Z)_ik² + ‖W‖_{2,1} to the absolute gap `enough`."""
-    H = np.maximum(H, 1e-8 * H.max())
+    from ._kernels import descend_rows  # Numba, which nothing else here needs
+
+    H = np.maximum(H, max(1e-8 * float(H.max()), np.finfo(float).tiny))
     targets, curvature = Z + slope / H, (XT**2 @ H).max(axis=1)
     W, G = W.copy(), slope.copy()
     for _ in range(100):

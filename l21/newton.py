@@ -59,9 +59,11 @@ def newton(
 
     best_dual, nearness = problem.scale_into_dual_set(X, dual, radius)
     upper, lower = np.inf, float(np.vdot(best_dual, Y))
+    best_W, best_rows = np.zeros((0, Y.shape[1])), rows[:0]
     gap = float(radius @ row_norms(E) + row_norms(W).sum()) - lower
-    n_iter, stop = 0, False
+    n_iter, outer, stop = 0, 0, False
     while True:
+        outer += 1  # bounded too: where rounding hides the gap, a round may end without a Newton step
         rows, XT, W = _add_violated(X, rows, XT, W, nearness)
         phi = _Phi(Y, radius, W, E, dual, sigma, tau, rho)
         Z = XT @ dual
@@ -74,21 +76,27 @@ def newton(
             XA, W_next, E_next = XT[active], (1.0 - s)[:, None] * V[active], np.zeros_like(E)
             E_next[nonzero] = (1.0 - t)[:, None] * U[nonzero]
             gradient = XA.T @ W_next + E_next - Y + rho * (dual - phi.anchor)
-            stop = n_iter >= max_iter or time.perf_counter() > deadline
             # Σ γ_i ‖gradient_i‖ is what it can do to the primal objective, so it is weighed against the gap.
-            if stop or steps == 20 or radius @ row_norms(gradient) <= max(0.2 * gap, 1e-12 * lower):
+            weight = float(radius @ row_norms(gradient))
+            stop = n_iter >= max_iter or outer > max_iter or time.perf_counter() > deadline
+            stop = stop or not np.isfinite(weight)
+            if stop or steps == 20 or weight <= max(0.2 * gap, 1e-12 * lower):
                 break
             diagonal = np.full(n, rho)
             diagonal[nonzero] += tau * (1.0 - t)
-            step = -_newton_step(
-                gradient,
-                XA,
-                sigma * (1.0 - s),
-                (np.sqrt(sigma * s) / v[active])[:, None] * V[active],
-                diagonal,
-                nonzero,
-                (np.sqrt(tau * t) / u[nonzero])[:, None] * U[nonzero],
-            )
+            try:
+                step = -_newton_step(
+                    gradient,
+                    XA,
+                    sigma * (1.0 - s),
+                    (np.sqrt(sigma * s) / v[active])[:, None] * V[active],
+                    diagonal,
+                    nonzero,
+                    (np.sqrt(tau * t) / u[nonzero])[:, None] * U[nonzero],
+                )
+            except np.linalg.LinAlgError:
+                stop = True
+                break
             Z_step = XT @ step
             length = phi.line_search(dual, Z, step, Z_step, float(np.vdot(gradient, step)))
             dual = dual + length * step
@@ -112,8 +120,6 @@ def newton(
             sigma, tau, rho = growth * sigma, growth * tau, rho / growth
 
     W = np.zeros((d, Y.shape[1]))
-    if stop and upper > radius @ row_norms(Y):  # stopped before it was better than W = 0
-        return W, best_dual, n_iter
     W[best_rows] = best_W
     return W, best_dual, n_iter
 
@@ -209,7 +215,9 @@ class _Phi:
                 high, slope_high = length, slope
             else:
                 low, slope_low = length, slope
-            length = low + (high - low) * min(0.9, max(0.1, -slope_low / (slope_high - slope_low)))
+            rise = slope_high - slope_low
+            fraction = -slope_low / rise if rise > 0.0 else 0.5
+            length = low + (high - low) * min(0.9, max(0.1, fraction))
         return length
 
 
@@ -411,7 +419,5 @@ def _cholesky(A: Floats) -> Floats:
         if info == 0:
             return L
         if not ridge < 1.0:
-            raise np.linalg.LinAlgError(
-                "a Newton system has no Cholesky factor: X or gamma is out of float64's range"
-            )
+            raise np.linalg.LinAlgError("a Newton system has no Cholesky factor")
         ridge = max(1e-15, 10.0 * ridge)

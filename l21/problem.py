@@ -8,6 +8,11 @@ With X (n, d), Y (n, c) and γ > 0,
 The rows of Y are the samples, so one far-off sample counts by its distance and not by its square, and a
 feature's row of W is zero for all classes or for none. Everything here is evaluated in float64, whatever the
 dtype of X. X is an array or a scipy.sparse matrix or array, which is never made dense.
+
+The largest entries of X and Y need to lie between 1e-60 and 1e60 (or be all 0) and γ between 1e-120 and
+1e120: then no bound below leaves float64's range. A gap is certified up to the rounding of XW and XᵀΛ, which
+is about 1e-16 Σ_i γ_i ‖X_i‖ ‖W‖ in the objective: where γ is so large that this is no longer small beside
+‖W‖_{2,1}, a small gap can't be reached, and the result says so.
 """
 
 from __future__ import annotations
@@ -25,6 +30,10 @@ Matrix = Any  # X: Floats, or a scipy.sparse matrix or array in CSR or CSC
 # is copied stays in the cache (XᵀΛ at 256 x 65536 takes 35 ms; with sixteen times as many, 86).
 _BLOCK = 1 << 18
 
+# Of the largest entry of X and of Y, and of γ.
+_ENTRIES = 1e-60, 1e60
+_GAMMAS = 1e-120, 1e120
+
 
 def objective(X: Matrix, Y: ArrayLike, W: ArrayLike, gamma: float | ArrayLike = 1.0) -> float:
     """Value of the primal, γ‖XW - Y‖_{2,1} + ‖W‖_{2,1}, in float64.
@@ -37,6 +46,11 @@ def objective(X: Matrix, Y: ArrayLike, W: ArrayLike, gamma: float | ArrayLike = 
     gamma : float or array (n,)
         Weight of the loss, or one weight for each sample.
 
+    Returns
+    -------
+    float
+        `inf` where W is so large that it overflows.
+
     Examples
     --------
     >>> import numpy as np, l21
@@ -44,10 +58,10 @@ def objective(X: Matrix, Y: ArrayLike, W: ArrayLike, gamma: float | ArrayLike = 
     6.0
     """
     X, Y, radius = check_problem(X, Y, gamma)
-    W = _real("W", W).astype(np.float64)
-    if W.shape != (X.shape[1], Y.shape[1]):
-        raise ValueError(f"W has shape {W.shape}; X and Y ask for {(X.shape[1], Y.shape[1])}")
-    return primal(X, Y, W, radius)
+    W = check_weights("W", W, (X.shape[1], Y.shape[1]))
+    with np.errstate(over="ignore", invalid="ignore"):
+        value = primal(X, Y, W, radius)
+    return value if value < np.inf else float("inf")  # inf - inf is NaN
 
 
 def feasible_dual(X: Matrix, dual: ArrayLike, gamma: float | ArrayLike = 1.0) -> Floats:
@@ -62,11 +76,13 @@ def feasible_dual(X: Matrix, dual: ArrayLike, gamma: float | ArrayLike = 1.0) ->
     >>> l21.feasible_dual([[2.0]], [[7.0]], gamma=1.0)
     array([[0.5]])
     """
-    X, dual = _matrix(X), _real("the dual", dual).astype(np.float64)
+    X, dual = _matrix(X), real_array("the dual", dual).astype(np.float64)
     if X.ndim != 2 or dual.ndim != 2 or len(dual) != X.shape[0]:
         raise ValueError(
             f"the dual has shape {dual.shape} and X {X.shape}: both need one row for each sample"
         )
+    _check_entries("X", X)
+    check_finite("the dual", dual)
     return scale_into_dual_set(X, dual, check_gamma(gamma, X.shape[0]))[0]
 
 
@@ -77,7 +93,8 @@ def relative_gap(
 
     Λ is first scaled into the feasible set (`feasible_dual`), so the gap is a certificate whatever Λ is: W's
     objective is above the optimum by at most this fraction of itself. It needs nothing but its arguments, so
-    it can check the result of any solver.
+    it can check the result of any solver. NaN and infinity in them are a ValueError; where W is so large that
+    its objective overflows, there is no gap, and the result is `inf`.
 
     Examples
     --------
@@ -118,9 +135,10 @@ def critical_gamma(X: Matrix, Y: ArrayLike, sample_weight: ArrayLike | None = No
     >>> l21.critical_gamma([[1.0, 0.0], [0.0, 4.0]], [[1.0, 0.0], [0.0, 1.0]])
     0.25
     """
-    X, Y, weights = check_problem(X, Y, 1.0 if sample_weight is None else sample_weight)
-    largest = row_norms(correlations(X, weights[:, None] * unit_rows(Y))).max()
-    return float(1.0 / largest) if largest > 0.0 else float("inf")
+    X, Y, _ = check_problem(X, Y, 1.0)
+    weights = check_gamma(1.0 if sample_weight is None else sample_weight, len(Y), "sample_weight")
+    largest = float(row_norms(correlations(X, weights[:, None] * unit_rows(Y))).max())
+    return 1.0 / largest if largest > 0.0 else float("inf")
 
 
 def one_hot(labels: ArrayLike) -> tuple[Floats, NDArray]:
@@ -137,6 +155,7 @@ def one_hot(labels: ArrayLike) -> tuple[Floats, NDArray]:
     >>> classes.tolist()
     ['a', 'b']
     """
+    _refuse_masked("labels", labels)
     labels = np.asarray(labels)
     if labels.ndim != 1:
         raise ValueError(
@@ -151,7 +170,7 @@ def one_hot(labels: ArrayLike) -> tuple[Floats, NDArray]:
 
 def check_problem(X: Matrix, Y: ArrayLike, gamma: float | ArrayLike) -> tuple[Matrix, Floats, Floats]:
     """X as float32 or float64, Y as float64, γ as (n,), or an error that says where the trouble is."""
-    X, Y = _matrix(X), _real("Y", Y).astype(np.float64)
+    X, Y = _matrix(X), real_array("Y", Y).astype(np.float64)
     if X.ndim != 2 or 0 in X.shape:
         raise ValueError(f"X has shape {X.shape}; it needs to be (samples, features), at least 1 x 1")
     if Y.ndim != 2:
@@ -162,28 +181,51 @@ def check_problem(X: Matrix, Y: ArrayLike, gamma: float | ArrayLike) -> tuple[Ma
         raise ValueError(f"X has {X.shape[0]} samples, Y has {len(Y)}")
     if Y.shape[1] == 0:
         raise ValueError("Y has no columns")
-    for name, array in (("X", X), ("Y", Y)):
-        # One pass without a temporary: NaN and infinity survive it, and squares that overflow show.
-        values = np.atleast_2d(np.asarray(array.data)) if issparse(array) else array
-        with np.errstate(over="ignore", invalid="ignore"):
-            squares = np.einsum("ij,ij->", values, values, dtype=np.float64)
-        if np.isfinite(squares):
-            continue
-        if not np.isfinite(values).all():
-            row, column = _first_not_finite(array)
-            raise ValueError(
-                f"{name} has {array[row, column]} at row {row}, column {column}; it needs to be finite"
-            )
-        raise ValueError(
-            f"{name} has {np.abs(values).max():.1e} as its largest entry, whose square overflows; rescale it"
-        )
+    _check_entries("X", X)
+    _check_entries("Y", Y)
     return X, Y, check_gamma(gamma, len(Y))
+
+
+def _check_entries(name: str, array: Matrix) -> None:
+    """Raise a ValueError on NaN and infinity, and where the largest entry is out of reach."""
+    values = np.atleast_2d(np.asarray(array.data)) if issparse(array) else array
+    # One pass without a temporary: NaN and infinity survive it, and squares out of range show.
+    with np.errstate(over="ignore", invalid="ignore"):
+        squares = np.einsum("ij,ij->", values, values, dtype=np.float64)
+    low, high = _ENTRIES
+    if low**2 * max(1, values.size) <= squares <= high**2:
+        return
+    check_finite(name, array)
+    largest = float(np.abs(values).max()) if values.size else 0.0
+    if largest > 0.0 and not low <= largest <= high:
+        raise ValueError(
+            f"{name} has {largest:.1e} as its largest entry; it needs to lie between {low:.0e} and {high:.0e}, "
+            "where float64 can certify a solution: rescale it"
+        )
+
+
+def check_finite(name: str, array: Matrix) -> None:
+    """Raise a ValueError that says where NaN or infinity is."""
+    if not np.isfinite(array.data if issparse(array) else array).all():
+        row, column = _first_not_finite(array)
+        raise ValueError(
+            f"{name} has {array[row, column]} at row {row}, column {column}; it needs to be finite"
+        )
+
+
+def check_weights(name: str, W: ArrayLike, shape: tuple[int, int]) -> Floats:
+    """W or W0 as float64, of that shape and finite."""
+    W = real_array(name, W).astype(np.float64)
+    if W.shape != shape:
+        raise ValueError(f"{name} has shape {W.shape}; it needs to be {shape}, and finite")
+    check_finite(name, W)
+    return W
 
 
 def _matrix(X: Matrix) -> Matrix:
     """X as float32 or float64, dense, CSR or CSC."""
     if not issparse(X):
-        return _real("X", X)
+        return real_array("X", X)
     if X.dtype.kind not in "biuf":
         raise TypeError(f"X has dtype {X.dtype}; it needs to be an array or a sparse matrix of real numbers")
     if X.format not in ("csr", "csc"):
@@ -200,35 +242,66 @@ def _first_not_finite(array: Matrix) -> tuple[int, int]:
     return row, column
 
 
-def _real(name: str, array: ArrayLike) -> Floats:
+def real_array(name: str, array: ArrayLike) -> Floats:
     """Float32 and float64 as they are, other real numbers as float64."""
+    _refuse_masked(name, array)
     array = np.asarray(array)
     if array.dtype.kind not in "biuf":
         raise TypeError(f"{name} has dtype {array.dtype}; it needs to be an array of real numbers")
     return array if array.dtype in (np.float32, np.float64) else array.astype(np.float64)
 
 
-def check_gamma(gamma: float | ArrayLike, n: int) -> Floats:
+def _refuse_masked(name: str, array: Any) -> None:
+    # numpy.asarray reads what lies under the mask.
+    parts = array if isinstance(array, list | tuple) else (array,)
+    if any(np.ma.is_masked(part) for part in parts):
+        raise ValueError(f"{name} has masked entries; fill them, or leave out their samples or features")
+
+
+def check_gamma(gamma: float | ArrayLike, n: int, name: str = "gamma") -> Floats:
     """γ as one weight for each of n samples."""
-    radius = np.asarray(gamma, dtype=np.float64)
+    radius = real_array(name, gamma).astype(np.float64)
     if radius.ndim > 1 or radius.size not in (1, n):
         raise ValueError(
-            f"gamma has shape {radius.shape}; it needs to be one number or one for each of {n} samples"
+            f"{name} has shape {radius.shape}; it needs to be one number or one for each of {n} samples"
         )
     if not (np.isfinite(radius).all() and (radius > 0).all()):
-        raise ValueError(f"gamma needs to be positive and finite, got {gamma!r}")
+        raise ValueError(f"{name} needs to be positive and finite, got {gamma!r}")
+    low, high = _GAMMAS
+    if radius.min() < low or radius.max() > high:
+        extreme = radius.min() if radius.min() < low else radius.max()
+        raise ValueError(
+            f"{name} needs to lie between {low:.0e} and {high:.0e}, where float64 can certify a solution, got "
+            f"{extreme}: rescale X"
+        )
     return np.array(np.broadcast_to(radius, n))
 
 
 def row_norms(A: Floats) -> Floats:
-    """‖A_i‖₂."""
-    return np.sqrt(np.einsum("ij,ij->i", A, A))
+    """‖A_i‖₂, also where its square is out of range; NaN and infinity stay."""
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        squares = np.einsum("ij,ij->i", A, A)
+        norms = np.sqrt(squares)
+        doubtful = np.flatnonzero(~((squares > 1e-280) & (squares < np.inf)))
+        if len(doubtful):
+            doubtful = doubtful[A[doubtful].any(axis=1)]
+        if len(doubtful):
+            part, exponents = _near_one(A[doubtful])
+            norms[doubtful] = np.ldexp(np.sqrt(np.einsum("ij,ij->i", part, part)), exponents)
+    return norms
 
 
 def unit_rows(A: Floats) -> Floats:
     """A_i / ‖A_i‖₂; zero rows stay zero."""
+    A, _ = _near_one(A)
     norms = row_norms(A)[:, None]
     return np.divide(A, norms, out=np.zeros_like(A), where=norms > 0)
+
+
+def _near_one(A: Floats) -> tuple[Floats, NDArray]:
+    """Rows divided by a power of two, so that their largest entries are near 1, and the exponents."""
+    _, exponents = np.frexp(np.abs(A).max(axis=1))
+    return np.ldexp(A, -exponents[:, None]), exponents
 
 
 def correlations(X: Matrix, dual: Floats) -> Floats:
@@ -262,14 +335,17 @@ def residual(X: Matrix, Y: Floats, W: Floats) -> Floats:
 def scale_into_dual_set(X: Matrix, dual: Floats, radius: Floats) -> tuple[Floats, Floats]:
     """Feasible Λ, and ‖(XᵀΛ)_j‖ before Λ was divided by the longest of them."""
     lengths = row_norms(dual)
-    feasible = dual * np.minimum(1.0, radius / np.maximum(lengths, np.finfo(float).tiny))[:, None]
+    shrink = np.divide(radius, lengths, out=np.ones_like(lengths), where=~(lengths <= radius))
+    feasible = dual * shrink[:, None]
     nearness = row_norms(correlations(X, feasible))
     longest = max(1.0, float(nearness.max()))
     return feasible / longest, nearness
 
 
 def gap_of(primal: float, dual: float) -> float:
-    """(primal - dual) / primal."""
+    """(primal - dual) / primal; infinite, not 0, where either is no number."""
+    if not (np.isfinite(primal) and np.isfinite(dual)):
+        return float("inf")
     # Y = 0 has primal 0; rounding can put the dual a few ulp above the primal.
     return max(0.0, (primal - dual) / primal) if primal > 0.0 else 0.0
 

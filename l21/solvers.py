@@ -33,7 +33,7 @@ class L21Result:
         by at most this fraction of itself.
     dual : array (n, c), float64
         Λ, feasible, so that ⟨Λ, Y⟩ is a lower bound of the optimum. `relative_gap(X, Y, W, dual, gamma)`
-        recomputes `gap` from it.
+        recomputes `gap` from it, up to the rounding of XW and XᵀΛ.
     n_iter : int
         Steps of the solver: n x n factorisations (irls), Newton systems (newton).
     solver : str
@@ -94,23 +94,25 @@ def solve(
         Where to start: the solution of a similar problem, such as the same X at a smaller γ (`path` does
         that), or another training fold, whose features and most of whose samples are the same:
         ``result = solve(X[train], Y[train], W0=result.W)`` from fold to fold. The gap is certified whatever
-        W0 is.
+        W0 is; one whose objective is above that of W = 0 is not used.
 
     Returns
     -------
     L21Result
+        Its objective is never above that of W = 0, and its gap is recomputed from W and Λ.
 
     Raises
     ------
     ValueError
-        On NaN or infinity, shapes that don't match, gamma <= 0.
+        On NaN, infinity or masked entries, shapes that don't match, gamma <= 0. Where the largest entry of X
+        or Y is not between 1e-60 and 1e60, or gamma not between 1e-120 and 1e120.
     TypeError
         On arrays that aren't real.
 
     Warns
     -----
     sklearn.exceptions.ConvergenceWarning
-        When stopped by `max_iter` or `time_limit` with a gap above `tol`; the gap is in the message.
+        When stopped with a gap above `tol`, by `max_iter`, `time_limit` or rounding; the gap is in the message.
 
     References
     ----------
@@ -135,21 +137,29 @@ def solve(
         raise ValueError(f"tol needs to lie between 0 and 1, got {tol}")
     if max_iter is not None and max_iter < 1:
         raise ValueError(f"max_iter needs to be at least 1, got {max_iter}")
+    if time_limit is not None and not time_limit >= 0.0:
+        raise ValueError(f"time_limit needs to be a number of seconds, at least 0, got {time_limit}")
     if W0 is not None:
-        W0 = np.asarray(W0, dtype=np.float64)
-        if W0.shape != (X.shape[1], Y.shape[1]) or not np.isfinite(W0).all():
-            raise ValueError(
-                f"W0 has shape {W0.shape}; it needs to be {(X.shape[1], Y.shape[1])}, and finite"
-            )
+        W0 = problem.check_weights("W0", W0, (X.shape[1], Y.shape[1]))
     deadline = np.inf if time_limit is None else time.perf_counter() + time_limit
 
     algorithm, most = (irls, 10_000) if solver == "irls" else (newton, 1000)
-    with one_blas_thread():
-        result = _zero_solution(X, Y, radius)
-        if result is None:
-            W, dual, n_iter = algorithm(X, Y, radius, tol, max_iter or most, deadline, W0)
+    # What overflows on the way is not taken: each solver compares its objectives, and NaN compares as False.
+    with one_blas_thread(), np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        result, optimal = _zero_solution(X, Y, radius, tol)
+        if not optimal:
+            if W0 is not None and not problem.primal(X, Y, W0, radius) <= result.objective:
+                W0 = None
+            try:
+                W, dual, n_iter = algorithm(X, Y, radius, tol, max_iter or most, deadline, W0)
+            except np.linalg.LinAlgError:  # in the first steps
+                W, dual, n_iter = result.W, result.dual, 0
             residuals = row_norms(problem.residual(X, Y, W))
             upper = float(radius @ residuals + row_norms(W).sum())
+            if not upper <= result.objective:
+                W, upper, residuals = result.W, result.objective, result.residuals
+            if not np.vdot(dual, Y) >= np.vdot(result.dual, Y):
+                dual = result.dual
             gap = problem.gap_of(upper, float(np.vdot(dual, Y)))
             result = L21Result(W, upper, gap, dual, n_iter, algorithm.__name__, gap <= tol, residuals)
     if not result.converged:
@@ -234,16 +244,13 @@ def path(
     return [results[i] for i in range(len(gammas))]
 
 
-def _zero_solution(X: Matrix, Y: Floats, radius: Floats) -> L21Result | None:
-    """W = 0 with its certificate Λ_i = γ Y_i / ‖Y_i‖, if that Λ is feasible: then γ <= γ_crit."""
-    dual = radius[:, None] * problem.unit_rows(Y)
-    longest = row_norms(problem.correlations(X, dual)).max()
-    # γ = critical_gamma(X, Y) lands here too: its reciprocal is rounded, hence the few ulp.
-    if longest > 1.0 + 8 * np.finfo(float).eps:
-        return None
-    dual /= max(1.0, longest)
+def _zero_solution(X: Matrix, Y: Floats, radius: Floats, tol: float) -> tuple[L21Result, bool]:
+    """W = 0 with Λ_i = γ Y_i / ‖Y_i‖, and whether it is the optimum: that Λ is feasible where γ <= γ_crit."""
+    dual, nearness = problem.scale_into_dual_set(X, radius[:, None] * problem.unit_rows(Y), radius)
     residuals = row_norms(Y)
     primal = float(radius @ residuals)
     gap = problem.gap_of(primal, float(np.vdot(dual, Y)))
     W = np.zeros((X.shape[1], Y.shape[1]))
-    return L21Result(W, primal, gap, dual, 0, "closed form", True, residuals)
+    result = L21Result(W, primal, gap, dual, 0, "closed form", gap <= tol, residuals)
+    # γ = critical_gamma(X, Y) lands here too: its reciprocal is rounded, hence the few ulp.
+    return result, float(nearness.max()) <= 1.0 + 8 * np.finfo(float).eps
