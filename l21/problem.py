@@ -304,6 +304,14 @@ def _near_one(A: Floats) -> tuple[Floats, NDArray]:
     return np.ldexp(A, -exponents[:, None]), exponents
 
 
+def exponent(A: Matrix) -> int:
+    """Exponent of the largest entry; 0 where it is within a factor of 2³² of 1, or A is 0."""
+    values = A.data if issparse(A) else A
+    largest = max(float(values.max(initial=0.0)), -float(values.min(initial=0.0)))
+    power = int(np.frexp(largest)[1])
+    return power if abs(power) > 32 else 0
+
+
 def correlations(X: Matrix, dual: Floats) -> Floats:
     """XᵀΛ (d, c) in float64."""
     if issparse(X):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -150,10 +151,13 @@ def solve(
         if not optimal:
             if W0 is not None and not problem.primal(X, Y, W0, radius) <= result.objective:
                 W0 = None
-            try:
-                W, dual, n_iter = algorithm(X, Y, radius, tol, max_iter or most, deadline, W0)
-            except np.linalg.LinAlgError:  # in the first steps
-                W, dual, n_iter = result.W, result.dual, 0
+            W, dual, n_iter = _run(algorithm, X, Y, radius, tol, max_iter or most, deadline, W0)
+            upper = problem.primal(X, Y, W, radius)
+            gap = problem.gap_of(upper, float(np.vdot(dual, Y)))
+            if W0 is not None and not gap <= tol and n_iter < (max_iter or most):  # W0 was of no use
+                left = (max_iter or most) - n_iter
+                W, dual, more = _run(algorithm, X, Y, radius, tol, left, deadline, None)
+                n_iter += more
             residuals = row_norms(problem.residual(X, Y, W))
             upper = float(radius @ residuals + row_norms(W).sum())
             if not upper <= result.objective:
@@ -242,6 +246,32 @@ def path(
             warnings.warn(f"gamma={gammas[i]:.6g}: {warning.message}", warning.category, stacklevel=2)
         W0 = results[i].W
     return [results[i] for i in range(len(gammas))]
+
+
+def _run(
+    algorithm: Callable[..., tuple[Floats, Floats, int]],
+    X: Matrix,
+    Y: Floats,
+    radius: Floats,
+    tol: float,
+    max_iter: int,
+    deadline: float,
+    W0: Floats | None,
+) -> tuple[Floats, Floats, int]:
+    """W, feasible Λ and steps; what is far from 1 in X or Y is divided by a power of two, so with the same bits.
+
+    The solvers start from weights of 1.
+    """
+    x, y = problem.exponent(X), problem.exponent(Y)
+    if x:
+        X = X.astype(np.float64) * 2.0**-x
+    Y, radius = Y * 2.0**-y, radius * 2.0**x
+    W0 = None if W0 is None else W0 * 2.0 ** (x - y)
+    try:
+        W, dual, n_iter = algorithm(X, Y, radius, tol, max_iter, deadline, W0)
+    except np.linalg.LinAlgError:  # in the first steps
+        return np.zeros((X.shape[1], Y.shape[1])), np.zeros_like(Y), 0
+    return W * 2.0 ** (y - x), dual * 2.0**-x, n_iter
 
 
 def _zero_solution(X: Matrix, Y: Floats, radius: Floats, tol: float) -> tuple[L21Result, bool]:
