@@ -155,7 +155,7 @@ def one_hot(labels: ArrayLike) -> tuple[Floats, NDArray]:
     >>> classes.tolist()
     ['a', 'b']
     """
-    _refuse_masked("labels", labels)
+    refuse_masked("labels", labels)
     labels = np.asarray(labels)
     if labels.ndim != 1:
         raise ValueError(
@@ -244,15 +244,15 @@ def _first_not_finite(array: Matrix) -> tuple[int, int]:
 
 def real_array(name: str, array: ArrayLike) -> Floats:
     """Float32 and float64 as they are, other real numbers as float64."""
-    _refuse_masked(name, array)
+    refuse_masked(name, array)
     array = np.asarray(array)
     if array.dtype.kind not in "biuf":
         raise TypeError(f"{name} has dtype {array.dtype}; it needs to be an array of real numbers")
     return array if array.dtype in (np.float32, np.float64) else array.astype(np.float64)
 
 
-def _refuse_masked(name: str, array: Any) -> None:
-    # numpy.asarray reads what lies under the mask.
+def refuse_masked(name: str, array: Any) -> None:
+    """Raise a ValueError on masked entries: numpy.asarray reads what lies under the mask."""
     parts = array if isinstance(array, list | tuple) else (array,)
     if any(np.ma.is_masked(part) for part in parts):
         raise ValueError(f"{name} has masked entries; fill them, or leave out their samples or features")

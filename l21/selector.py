@@ -21,8 +21,9 @@ from sklearn.svm import SVC
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
+from ._blas import one_blas_thread
 from .losses import solve_logistic, solve_squared
-from .problem import Floats, correlations, one_hot, row_norms, unit_rows
+from .problem import Floats, check_gamma, check_problem, correlations, one_hot, refuse_masked, row_norms, unit_rows
 from .solvers import L21Result, solve
 
 
@@ -72,12 +73,14 @@ class L21Selector(SelectorMixin, BaseEstimator):
         features, by default its accuracy; with labels or a regression it scores the prediction XW +
         intercept, by default by its mean distance to y, negative. Of equal scores the smallest γ wins.
     n_jobs : int, optional
-        For gamma="cv": folds at a time, as in joblib.
+        For gamma="cv": folds at a time, as in joblib: -1 is every core, -2 every core but one.
 
     Attributes
     ----------
-    coef_ : array (d, c)
-        W.
+    W_ : array (d, c)
+        W, a row for each feature, as in Nie et al.
+    coef_ : array (c, d)
+        Wᵀ, as scikit-learn has it: `RFE` and `SelectFromModel` rank features by its columns.
     intercept_ : array (c,)
         Medians of the targets of a regression, else 0.
     dual_ : array (n, c)
@@ -172,16 +175,38 @@ class L21Selector(SelectorMixin, BaseEstimator):
         Parameters
         ----------
         X : array or sparse matrix (n, d)
-        y : array (n,) or (n, c)
-            Class labels, at least two classes, or targets: see `task`.
+        y : array (n,), (n, 1) or (n, c)
+            Class labels, at least two classes, or targets: see `task`. Numbers, booleans or strings; also as
+            objects, if all are strings or all are numbers, and as pandas' nullable types without a missing
+            value.
         sample_weight : array (n,), optional
             Multiplies γ of each sample; weight 0 leaves the sample out.
         groups : array (n,), optional
             For gamma="cv": the subject of each sample, for the splitter. In a pipeline:
             `fit(X, y, l21selector__groups=...)`, or `set_fit_request(groups=True)` and metadata routing.
+
+        Raises
+        ------
+        ValueError
+            On NaN, infinity, missing or masked entries, on fewer than two classes, on parameters out of their
+            range, and where X, y or γ are outside the range that `solve` certifies.
+
+        Warns
+        -----
+        UserWarning
+            Where W = 0, or fewer rows of W are non-zero than features asked for.
+        sklearn.exceptions.ConvergenceWarning
+            Where the solver stopped above `tol`; `dual_gap_` has the gap.
         """
+        for name, array in {"X": X, "y": y, "sample_weight": sample_weight, "groups": groups}.items():
+            refuse_masked(name, array)
         X, y = validate_data(
-            self, X, y, dtype=[np.float64, np.float32], accept_sparse=("csr", "csc"), multi_output=True
+            self,
+            X,
+            _plain(y),
+            dtype=[np.float64, np.float32],
+            accept_sparse=("csr", "csc"),
+            multi_output=True,
         )
         if self.loss not in ("l21", "squared", "logistic"):
             raise ValueError(f"loss needs to be 'l21', 'squared' or 'logistic', got {self.loss!r}")
@@ -194,7 +219,9 @@ class L21Selector(SelectorMixin, BaseEstimator):
         kept = np.flatnonzero(weights > 0.0)
         y = y.toarray() if issparse(y) else y
         y = y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
-        problem = _Problem.of(X, y, weights, _kind(y[kept], self.task))
+        kind = _kind(y[kept], self.task)
+        _check_reach(X, y if kind == "regression" else None)
+        problem = _Problem.of(X, y, weights, kind)
         if self.loss == "logistic" and problem.kind == "regression":
             raise ValueError("loss='logistic' needs classes, or labels 0 and 1; y is continuous")
         if problem.kind == "classes":
@@ -207,7 +234,7 @@ class L21Selector(SelectorMixin, BaseEstimator):
         else:
             self.gamma_ = _gamma(self.gamma, problem, self.loss)
         result = self._solve(problem, self.gamma_)
-        self.coef_, self.objective_ = result.W, result.objective
+        self.W_, self.coef_, self.objective_ = result.W, result.W.T, result.objective
         self.intercept_ = problem.intercept
         self.dual_ = np.zeros((n, problem.Y.shape[1]))
         self.dual_[kept] = result.dual
@@ -243,7 +270,10 @@ class L21Selector(SelectorMixin, BaseEstimator):
         return self
 
     def _solve(self, problem: _Problem, gamma: float, W0: Floats | None = None) -> L21Result:
-        X, Y, radius = problem.X, problem.Y, gamma * problem.weights
+        X, Y = problem.X, problem.Y
+        radius = gamma * problem.weights
+        check_gamma(gamma, len(Y))
+        check_gamma(radius, len(Y), "gamma * sample_weight")
         options: dict[str, Any] = {"tol": self.tol, "max_iter": self.max_iter, "W0": W0}
         if self.loss == "squared":
             return solve_squared(X, Y, radius, **options)
@@ -363,6 +393,33 @@ class _Problem(NamedTuple):
         return cls(X, Y - center, weights, kind, None, center)
 
 
+def _plain(y: Any) -> Any:
+    """Y as it is, or numbers of dtype object, which scikit-learn does not know, as numbers."""
+    if y is None or issparse(y):
+        return y
+    array = np.asarray(y)
+    if array.dtype != object:
+        return y
+    values = array.ravel().tolist()
+    if all(isinstance(value, Real) for value in values):  # bool too
+        return np.array(values).reshape(array.shape)
+    if not all(isinstance(value, str) for value in values):
+        kinds = sorted({type(value).__name__ for value in values})
+        raise ValueError(f"y holds objects of type {', '.join(kinds)}: it needs to be all numbers or all strings")
+    return array
+
+
+def _check_reach(X: Any, y: NDArray | None) -> None:
+    """Refuse X and the targets y where `solve` would, before anything is computed from them."""
+    no_targets = np.zeros((X.shape[0], 1))
+    check_problem(X, no_targets, 1.0)
+    if y is not None:
+        try:
+            check_problem(no_targets, y.reshape(len(y), -1).astype(np.float64), 1.0)
+        except ValueError as error:
+            raise ValueError(str(error).replace("Y has", "y has", 1)) from None
+
+
 def _kind(y: NDArray, task: str) -> str:
     """Say what y is: "classes", "labels" or "regression"."""
     if task not in ("auto", "classification", "regression"):
@@ -390,6 +447,7 @@ def _medians(Y: Floats, weights: Floats) -> Floats:
     return Y[order[middle, columns], columns]
 
 
+@one_blas_thread()
 def _rank(X: Any, result: L21Result) -> tuple[Floats, NDArray]:
     """Score of each feature, and the features from the best to the last."""
     lengths = row_norms(result.W)
@@ -418,6 +476,7 @@ def _count(n_features: int | float | None, d: int) -> int | None:
     )
 
 
+@one_blas_thread()
 def _critical(problem: _Problem, loss: str) -> float:
     """Largest γ at which W = 0 is optimal, or 1 where it always is."""
     # Minus the gradient of each loss at W = 0; ℓ2,1 has none where Y_i = 0.

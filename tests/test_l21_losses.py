@@ -1,7 +1,5 @@
 """l21.losses: the squared and the logistic loss with the ℓ2,1 penalty, and their certificates."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import scipy.io
@@ -19,7 +17,6 @@ import l21
 from l21 import solve_logistic, solve_squared
 from l21._kernels import descend_rows
 
-DATA = Path(__file__).parents[2] / "shared" / "data" / "selection"
 SOLVERS = {"squared": solve_squared, "logistic": solve_logistic}
 
 
@@ -110,14 +107,26 @@ def test_zero_up_to_the_critical_gamma(loss):
     assert SOLVERS[loss](X, Y, 1.01 * edge).W.any()
 
 
-@pytest.mark.parametrize("loss", SOLVERS)
-def test_real_data_to_the_gap(loss):
-    mat = scipy.io.loadmat(DATA / "GLIOMA.mat")
-    X, (Y, _) = StandardScaler().fit_transform(mat["X"]), l21.one_hot(mat["Y"].ravel())
+def check_data(loss, X, Y):
     for factor in (1.5, 10.0, 100.0):
         result = SOLVERS[loss](X, Y, factor * critical(loss, X, Y))
         assert result.gap <= 1e-6
         assert 0 < np.count_nonzero(result.W.any(axis=1)) < 200
+
+
+@pytest.mark.parametrize("loss", SOLVERS)
+def test_few_samples_many_features_to_the_gap(loss):
+    rng = np.random.default_rng(0)
+    labels = np.arange(50) % 4
+    X = rng.standard_normal((50, 20)) @ rng.standard_normal((20, 3000)) + 2 * rng.standard_normal((50, 3000))
+    X[:, :40] += 4 * rng.standard_normal((4, 40))[labels]
+    check_data(loss, StandardScaler().fit_transform(X), np.eye(4)[labels])
+
+
+@pytest.mark.parametrize("loss", SOLVERS)
+def test_real_data_to_the_gap(real_data, loss):
+    mat = scipy.io.loadmat(real_data / "selection" / "GLIOMA.mat")
+    check_data(loss, StandardScaler().fit_transform(mat["X"]), l21.one_hot(mat["Y"].ravel())[0])
 
 
 @pytest.mark.parametrize("loss", SOLVERS)

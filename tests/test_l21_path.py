@@ -44,6 +44,14 @@ def planted(n, d, c, seed=0):
     return X, np.eye(c)[(X[:, :3] @ W + 0.5 * rng.standard_normal((n, c))).argmax(axis=1)]
 
 
+def sparse_matrix(n, d, density, kind):
+    """Uniform entries; scipy.sparse.random_array is not in SciPy 1.11."""
+    rng = np.random.default_rng(0)
+    size = int(density * n * d)
+    where = np.unravel_index(rng.choice(n * d, size, replace=False), (n, d))
+    return kind(scipy.sparse.coo_array((rng.random(size), where), shape=(n, d)))
+
+
 # --- path ---
 
 
@@ -197,7 +205,7 @@ def test_sparse_is_the_same_problem(kind, dtype):
 
 
 def test_sparse_with_more_samples_than_features():
-    S = scipy.sparse.random_array((200, 12), density=0.3, format="csr", rng=np.random.default_rng(0))
+    S = sparse_matrix(200, 12, 0.3, scipy.sparse.csr_array)
     Y = np.eye(2)[(S.toarray()[:, 0] > 0.2).astype(int)]
     gamma = 10 * l21.critical_gamma(S, Y)
     assert certificate(S.toarray(), Y, l21.solve(S, Y, gamma), gamma) <= 1e-6
@@ -205,8 +213,7 @@ def test_sparse_with_more_samples_than_features():
 
 
 def test_sparse_is_never_made_dense(monkeypatch):
-    rng = np.random.default_rng(0)
-    S = scipy.sparse.random_array((20, 200_000), density=1e-3, format="csc", rng=rng)
+    S = sparse_matrix(20, 200_000, 1e-3, scipy.sparse.csc_array)
     Y = np.eye(2)[np.arange(20) % 2]
     sizes, real = [], scipy.sparse.csc_array.toarray
 
