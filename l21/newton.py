@@ -61,6 +61,8 @@ def newton(
     upper, lower = np.inf, float(np.vdot(best_dual, Y))
     best_W, best_rows = np.zeros((0, Y.shape[1])), rows[:0]
     gap = float(radius @ row_norms(E) + row_norms(W).sum()) - lower
+    # Just above the critical γ a W within the gap may be worse than W = 0: a few rounds more are for that.
+    of_zero, rounds_left = float(radius @ row_norms(Y)), 6
     n_iter, outer, stop = 0, 0, False
     while True:
         outer += 1  # bounded too: where rounding hides the gap, a round may end without a Newton step
@@ -112,7 +114,10 @@ def newton(
         if np.vdot(feasible, Y) > lower:
             lower, best_dual = float(np.vdot(feasible, Y)), feasible
         gap = upper - lower
-        if stop or gap <= 0.9 * tol * upper:
+        if gap <= 0.9 * tol * upper:
+            rounds_left -= 1
+            stop = stop or upper <= of_zero or rounds_left == 0
+        if stop:
             break
         # An inner problem that took many steps was too stiff: Λ follows the spheres ‖Λ_i‖ = γ in small steps.
         growth = 3.0 if steps <= 6 else 1.5 if steps <= 12 else 0.5
