@@ -223,12 +223,13 @@ def path(
     >>> [int(np.count_nonzero(result.W.any(axis=1))) for result in results]  # features that are used
     [0, 3, 18]
     """
-    gammas = np.asarray(gammas, dtype=np.float64)
+    gammas = problem.real_array("gammas", gammas).astype(np.float64)
     if gammas.ndim != 1:
         raise ValueError(f"gammas has shape {gammas.shape}; it needs to be (m,), one number for each problem")
     for i, gamma in enumerate(gammas):
         if not 0.0 < gamma < np.inf:
             raise ValueError(f"gammas needs to be positive and finite, got {gamma} at position {i}")
+        problem.check_gamma(gamma, 1, f"gamma {i} of gammas")
     problem.check_problem(X, Y, 1.0)
 
     results: dict[int, L21Result] = {}
