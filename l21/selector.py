@@ -196,7 +196,8 @@ class L21Selector(SelectorMixin, BaseEstimator):
         UserWarning
             Where W = 0, or fewer rows of W are non-zero than features asked for.
         sklearn.exceptions.ConvergenceWarning
-            Where the solver stopped above `tol`; `dual_gap_` has the gap.
+            Where the solver stopped above `tol`; `dual_gap_` has the gap. With gamma="cv" also where the
+            linear SVM of a fold was stopped: standardise X.
         """
         for name, array in {"X": X, "y": y, "sample_weight": sample_weight, "groups": groups}.items():
             refuse_masked(name, array)
@@ -341,7 +342,8 @@ class L21Selector(SelectorMixin, BaseEstimator):
                 if len(features) == 0 or len(np.unique(label)) == 1:
                     model, features = DummyClassifier(strategy="most_frequent"), np.array([0])
                 else:
-                    model = SVC(kernel="linear")
+                    # On features of thousands that do not separate the classes it would never end.
+                    model = SVC(kernel="linear", max_iter=max(1_000_000, 100 * len(label)))
                 model.fit(X[train][:, features], label, sample_weight=weights[train])
                 scorer = get_scorer(self.scoring or "accuracy")
                 scores.append(scorer(model, X[test][:, features], y[test], **weighted))

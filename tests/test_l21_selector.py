@@ -1,5 +1,7 @@
 """L21Selector: scikit-learn's contract, the ranking, what it says when it can't select."""
 
+import warnings
+
 import joblib
 import matplotlib.pyplot as plt
 import numpy as np
@@ -10,7 +12,8 @@ import sklearn
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.datasets import load_digits, load_iris
-from sklearn.exceptions import NotFittedError
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.feature_selection import RFE, RFECV, SelectFromModel
 from sklearn.model_selection import GridSearchCV, GroupKFold, KFold, cross_val_score, cross_validate
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -507,3 +510,189 @@ def test_bad_targets(small):
         L21Selector(task="classification").fit(X, X[:, :2])
     with pytest.raises(ValueError, match="nknown label type"):
         L21Selector(task="classification").fit(X, X[:, 0])
+
+
+# --- coef_ as scikit-learn reads it ---
+
+
+def planted_classes(seed, n, d, c, useful):
+    """Samples of c classes that differ in the features `useful`, the others noise."""
+    rng = np.random.default_rng(seed)
+    y = np.arange(n) % c
+    X = rng.standard_normal((n, d))
+    centres = np.linalg.qr(rng.standard_normal((max(c, len(useful)),) * 2))[0][:c, : len(useful)]
+    X[:, useful] += 5 * centres[y]
+    return X, y
+
+
+CASES = [
+    (0, 60, 20, 3, [2, 7, 11]),
+    (1, 80, 40, 2, [5, 30]),
+    (2, 90, 15, 5, [0, 1, 3, 14]),
+    (3, 60, 200, 4, [50, 51, 120, 199]),
+    (4, 100, 12, 3, [9, 10, 11]),
+]
+
+
+@pytest.mark.parametrize("loss", ["l21", "squared", "logistic"])
+@pytest.mark.parametrize("case", CASES)
+def test_scikit_learns_selectors_keep_the_right_features(case, loss):
+    X, y = planted_classes(*case)
+    useful, c = case[-1], case[3]
+    fitted = L21Selector(loss=loss).fit(X, y)
+    assert fitted.coef_.shape == (c, X.shape[1])
+    assert_array_equal(fitted.coef_, fitted.W_.T)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for step in (1, 0.3):
+            kept = RFE(L21Selector(loss=loss), n_features_to_select=len(useful), step=step).fit(X, y)
+            assert_array_equal(kept.get_support(indices=True), useful)
+    own = fitted.get_support(indices=True)
+    for selector in (
+        SelectFromModel(L21Selector(loss=loss), max_features=len(useful), threshold=-np.inf).fit(X, y),
+        SelectFromModel(fitted, max_features=len(useful), threshold=-np.inf, prefit=True),
+    ):
+        assert_array_equal(selector.transform(X), X[:, useful])
+    nonzero = SelectFromModel(fitted, threshold=1e-12, prefit=True)
+    assert_array_equal(nonzero.get_support(indices=True), own)
+
+
+@pytest.mark.parametrize("targets", [1, 2])
+def test_rfe_of_a_regression(targets):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((80, 30))
+    y = X[:, [4, 8, 20]] @ rng.uniform(1, 3, (3, targets)) + 0.1 * rng.standard_normal((80, targets))
+    y = y[:, 0] if targets == 1 else y
+    selector = RFE(L21Selector(task="regression"), n_features_to_select=3).fit(X, y)
+    assert_array_equal(selector.get_support(indices=True), [4, 8, 20])
+    assert selector.estimator_.coef_.shape == (targets, 3)
+
+
+def test_rfecv_with_a_scorer():
+    # L21Selector predicts nothing, so RFECV needs a scorer that does.
+    X, y = planted_classes(*CASES[0])
+
+    def accuracy(selector, X, y):
+        return np.mean(selector.classes_[(X @ selector.coef_.T).argmax(axis=1)] == y)
+
+    selector = RFECV(L21Selector(), scoring=accuracy, cv=3, min_features_to_select=2).fit(X, y)
+    assert set(CASES[0][-1]) <= set(selector.get_support(indices=True))
+    assert selector.cv_results_["mean_test_score"].max() > 0.9
+
+
+# --- what y may be ---
+
+
+@pytest.mark.parametrize("gamma", [0.5, "cv"])
+@pytest.mark.filterwarnings("ignore:only")
+def test_kinds_of_y(noisy, gamma):
+    X, y, _ = noisy
+    options = {"gamma": gamma, "gammas": [3.0], "cv": 3}
+    expected = L21Selector(6, **options).fit(X, y).support_
+    for same in (
+        y[:, None],
+        y.astype(object),
+        y.astype(np.uint8)[:, None].astype(object),
+        y.astype(float),
+        np.array(["a", "b", "c"])[y],
+        np.array(["a", "b", "c"], dtype=object)[y],
+        y.tolist(),
+        pd.Series(y, dtype="Int64"),
+        pd.Series(y, dtype="Int64").to_frame(),
+        pd.Series(y, dtype="Float64"),
+        pd.Series(np.array(["a", "b", "c"])[y], dtype="string"),
+        pd.Series(np.array(["a", "b", "c"])[y], dtype="category"),
+    ):
+        assert_array_equal(L21Selector(6, **options).fit(X, same).support_, expected)
+    binary = y == 1
+    expected = L21Selector(6, **options).fit(X, binary.astype(int)).support_
+    for same in (binary, binary[:, None], binary.astype(object), pd.Series(binary, dtype="boolean")):
+        assert_array_equal(L21Selector(6, **options).fit(X, same).support_, expected)
+
+
+@pytest.mark.parametrize(
+    "y",
+    [
+        pd.Series([0, 1, None] * 30, dtype="Int64"),
+        pd.Series([True, False, None] * 30, dtype="boolean"),
+        np.array([0, 1, None] * 30, dtype=object),
+        np.array(["a", "b", None] * 30, dtype=object),
+        np.array(["a", "b", 3] * 30, dtype=object),
+        np.array(["a", "b", np.nan] * 30, dtype=object),
+        np.array([0, 1, np.nan] * 30, dtype=object),
+        np.ma.array([0, 1, 2] * 30, mask=[False, False, True] * 30),
+    ],
+)
+def test_missing_or_mixed_y_is_an_error_that_names_y(noisy, y):
+    with pytest.raises(ValueError, match=r"\by\b"):
+        L21Selector().fit(noisy[0], y)
+
+
+def test_masked_x_and_weights_are_refused(noisy):
+    X, y, groups = noisy
+    mask = np.arange(90) == 3
+    with pytest.raises(ValueError, match="X has masked"):
+        L21Selector().fit(np.ma.array(X, mask=np.repeat(mask[:, None], X.shape[1], axis=1)), y)
+    with pytest.raises(ValueError, match="sample_weight has masked"):
+        L21Selector().fit(X, y, sample_weight=np.ma.array(np.ones(90), mask=mask))
+    with pytest.raises(ValueError, match="groups has masked"):
+        L21Selector(gamma="cv").fit(X, y, groups=np.ma.array(groups, mask=mask))
+
+
+# --- numbers out of float64's reach ---
+
+
+@pytest.mark.parametrize("loss", ["l21", "squared", "logistic"])
+@pytest.mark.parametrize("gamma", [1.0, ("critical", 5.0), "cv"])
+def test_out_of_reach_is_an_error_that_names_what(noisy, loss, gamma):
+    X, y, _ = noisy
+    selector = L21Selector(gamma=gamma, loss=loss, gammas=2, cv=3)
+    for scale in (1e-200, 1e-310, 1e200, 1e300):
+        with pytest.raises(ValueError, match=r"^X has .* as its largest entry"):
+            selector.fit(scale * X, y)
+    if loss != "logistic":
+        for scale in (1e-200, 1e200, 1e307):
+            with pytest.raises(ValueError, match=r"^y has .* as its largest entry"):
+                clone(selector).set_params(task="regression").fit(X, scale * (X[:, 0] + 0.1))
+    with pytest.raises(ValueError, match=r"gamma \* sample_weight needs to lie"):
+        selector.fit(X, y, sample_weight=np.where(y == 0, 1e-200, 1.0))
+    for bad in (1e300, ("critical", 1e300)):
+        with pytest.raises(ValueError, match=r"^gamma needs to lie"):
+            L21Selector(gamma=bad, loss=loss).fit(X, y)
+
+
+@pytest.mark.parametrize("scale", [1e-50, 1e50])
+def test_far_from_one_selects_the_same(noisy, scale):
+    X, y, _ = noisy
+    for loss in ("l21", "squared", "logistic"):
+        for gamma in (("critical", 5.0), "cv")[: 2 if scale < 1.0 else 1]:
+            options = {"gamma": gamma, "loss": loss, "gammas": [3.0], "cv": 3}
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", "only")
+                one, other = L21Selector(6, **options).fit(X, y), L21Selector(6, **options).fit(scale * X, y)
+            assert_array_equal(one.support_, other.support_)
+            assert other.dual_gap_ <= 1e-6
+
+
+@pytest.mark.filterwarnings("ignore:only", "ignore:W = 0")
+def test_cv_ends_where_the_svm_would_not():
+    rng = np.random.default_rng(1)
+    y = np.tile([0, 1, 2], 30)
+    X = 1e6 * (rng.standard_normal((90, 6)) + 0.3 * rng.standard_normal((3, 6))[y])
+    with pytest.warns(ConvergenceWarning, match="StandardScaler"):
+        selector = L21Selector(gamma="cv", gammas=[3.0], cv=2).fit(X, y)
+    assert np.isfinite(selector.cv_results_["mean_test_score"]).all()
+    with pytest.raises(ValueError, match="large values"):
+        L21Selector(gamma="cv", gammas=[3.0], cv=2).fit(1e50 * X, y)
+
+
+@pytest.mark.filterwarnings("ignore:only")
+def test_n_jobs_is_joblibs(noisy):
+    X, y, _ = noisy
+    with joblib.parallel_config(backend="threading"):
+        scores = [
+            L21Selector(6, gamma="cv", gammas=2, cv=3, n_jobs=n).fit(X, y).cv_results_["mean_test_score"]
+            for n in (None, -1, -2)
+        ]
+    assert_array_equal(scores[0], scores[1])
+    assert_array_equal(scores[0], scores[2])
