@@ -1,11 +1,12 @@
 """How `l21.solve` grows with samples, features and classes: docs/l21_growth.svg, and the table.
 
-    python docs/l21_growth.py
+    python docs/l21_growth.py [OUT]
 
 Problems with sixty factors (`grown` in bench/bench_l21.py) at ten times the critical γ, solved to a relative
 duality gap of 1e-6 on one BLAS thread. About two minutes.
 """
 
+import argparse
 import sys
 from pathlib import Path
 
@@ -25,8 +26,19 @@ LABELS = {
 }
 
 
-def main() -> None:
+def main(arguments: list[str]) -> None:
     """Measure, print the table, write the figure."""
+    parser = argparse.ArgumentParser(
+        description="How l21.solve grows with samples, features and classes: a table and a figure."
+    )
+    parser.add_argument(
+        "out",
+        nargs="?",
+        type=Path,
+        default=Path(__file__).with_suffix(".svg"),
+        help="where to write the figure (default docs/l21_growth.svg)",
+    )
+    out = parser.parse_args(arguments).out
     print("| n | d | c | seconds | relative gap | Newton steps | non-zero rows | memory, times X's |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- |")
     figure, axes = plt.subplots(1, 3, figsize=(9, 2.8), sharey=True, layout="constrained")
@@ -50,8 +62,8 @@ def main() -> None:
     axes[0].set_ylabel("seconds")
     # Text as text, and the same file from the same figures.
     plt.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "l21", "font.family": "sans-serif"})
-    figure.savefig(Path(__file__).with_suffix(".svg"), metadata={"Date": None})
+    figure.savefig(out, metadata={"Date": None} if out.suffix == ".svg" else None)
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

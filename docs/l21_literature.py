@@ -2,9 +2,10 @@
 
     python docs/l21_literature.py DATA
 
-DATA is a folder with ALLAML.mat, GLIOMA.mat and Prostate-GE.mat (arrays X, Y), of scikit-feature's
-collection. This is the experiment of Table 2 in Nie, Huang, Cai, Ding (NIPS 2010): five-fold
-cross-validation, linear SVM.
+DATA is a folder with ALLAML.mat, GLIOMA.mat and Prostate_GE.mat (arrays X, Y), of scikit-feature's
+collection, https://jundongl.github.io/scikit-feature/datasets.html: free to download, no licence stated, so
+they are not part of this repository. This is the experiment of Table 2 in Nie, Huang, Cai, Ding (NIPS 2010):
+five-fold cross-validation, linear SVM.
 Their splits and scaling are unknown, so the figures cannot be theirs to the digit. Ours: stratified folds,
 shuffled with seeds 0, 1, ..., the mean over these repetitions and the standard deviation between them.
 Features are standardised and selected on the training fold alone; the SVM has C = 1. What is tuned is tuned
@@ -30,6 +31,7 @@ from tqdm import tqdm
 from l21 import L21Selector
 
 NAMES = ("ALLAML", "GLIOMA", "Prostate-GE")
+SOURCE = "https://jundongl.github.io/scikit-feature/datasets.html (free to download, no licence stated)"
 COUNTS = (20, 80)
 Array = NDArray[np.float64]
 Best = Callable[[int], NDArray[np.intp]]  # how many -> which features
@@ -38,9 +40,13 @@ Best = Callable[[int], NDArray[np.intp]]  # how many -> which features
 def main(arguments: list[str]) -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(
-        description="Accuracy of a linear SVM on the top 20 and top 80 features, by l21 and other selectors."
+        description="Accuracy of a linear SVM on the top 20 and top 80 features, by l21 and other selectors.",
+        epilog=f"DATA comes from\n{SOURCE}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("data", type=Path, help=f"folder with {', '.join(NAMES)} as .mat files")
+    parser.add_argument(
+        "data", nargs="?", type=Path, metavar="DATA", help=f"folder with {', '.join(NAMES)} as .mat files"
+    )
     parser.add_argument(
         "--repeats", type=int, default=5, help="five-fold splits, seeds 0, 1, ... (default 5)"
     )
@@ -48,16 +54,18 @@ def main(arguments: list[str]) -> None:
     options = parser.parse_args(arguments)
     if options.repeats < 1:
         parser.error(f"--repeats needs to be at least 1, got {options.repeats}")
+    if options.data is None:
+        parser.exit(2, f"DATA is needed: a folder with {', '.join(NAMES)} as .mat files, from {SOURCE}\n")
     for name in NAMES:
-        if not (options.data / f"{name}.mat").is_file():
-            parser.error(f"{options.data / f'{name}.mat'} is not there")
+        if not file_of(options.data, name).is_file():
+            parser.exit(2, f"{file_of(options.data, name)} is not there; download it from {SOURCE}\n")
     methods, repeats = METHODS, options.repeats
     if options.quick:
         methods, repeats = {name: METHODS[name] for name in QUICK}, 1
 
     rows = {name: f"{name:<32}" for name in [*methods, "all features", "most frequent class"]}
     for data in NAMES:
-        X, y = load(options.data / f"{data}.mat")
+        X, y = load(file_of(options.data, data))
         for name in methods:
             scores = repeated(methods[name], X, y, repeats, f"{data}, {name}")
             rows[name] += "".join(f"{cell(column):>22}" for column in scores.T)
@@ -70,6 +78,12 @@ def main(arguments: list[str]) -> None:
     )
     print(f"{'':<32}" + "".join(f"{name + f', top {n}':>22}" for name in NAMES for n in COUNTS))
     print("\n".join(row.rstrip() for row in rows.values()))
+
+
+def file_of(folder: Path, name: str) -> Path:
+    """Where the data set is; the collection names its file Prostate_GE, other copies Prostate-GE."""
+    path = folder / f"{name.replace('-', '_')}.mat"
+    return path if path.is_file() else folder / f"{name}.mat"
 
 
 def load(path: Path) -> tuple[Array, NDArray]:

@@ -60,7 +60,7 @@ def _take_control() -> None:
 
 
 def _after_fork() -> None:
-    """In the child only the forking thread goes on: the lock may be held, and the count be held up, by others."""
+    """In the child only the forking thread goes on; others may have held the lock, or been inside."""
     global _lock
     _lock = threading.Lock()
     me = threading.get_ident()

@@ -52,8 +52,8 @@ def _digest() -> str:
 @functools.cache
 def _warn_once(what: str) -> None:
     warnings.warn(
-        f"{what}: l21's kernels are compiled again in every process; set NUMBA_CACHE_DIR to a folder that can "
-        "be written",
+        f"{what}: l21's kernels are compiled again in every process; set NUMBA_CACHE_DIR to a folder that "
+        "can be written",
         UserWarning,
         stacklevel=3,
     )

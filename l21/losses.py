@@ -132,7 +132,8 @@ def solve_logistic(
     Returns
     -------
     L21Result
-        Its objective is never above that of W = 0; `dual` is feasible for the dual above; `residuals` are of the probabilities, ‖Y_i - P_i‖.
+        Its objective is never above that of W = 0; `dual` is feasible for the dual above; `residuals` are of
+        the probabilities, ‖Y_i - P_i‖.
 
     Raises
     ------

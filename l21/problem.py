@@ -199,8 +199,8 @@ def _check_entries(name: str, array: Matrix) -> None:
     largest = float(np.abs(values).max()) if values.size else 0.0
     if largest > 0.0 and not low <= largest <= high:
         raise ValueError(
-            f"{name} has {largest:.1e} as its largest entry; it needs to lie between {low:.0e} and {high:.0e}, "
-            "where float64 can certify a solution: rescale it"
+            f"{name} has {largest:.1e} as its largest entry; it needs to lie between {low:.0e} and "
+            f"{high:.0e}, where float64 can certify a solution: rescale it"
         )
 
 
@@ -271,8 +271,8 @@ def check_gamma(gamma: float | ArrayLike, n: int, name: str = "gamma") -> Floats
     if radius.min() < low or radius.max() > high:
         extreme = radius.min() if radius.min() < low else radius.max()
         raise ValueError(
-            f"{name} needs to lie between {low:.0e} and {high:.0e}, where float64 can certify a solution, got "
-            f"{extreme}: rescale X"
+            f"{name} needs to lie between {low:.0e} and {high:.0e}, where float64 can certify a solution, "
+            f"got {extreme}: rescale X"
         )
     return np.array(np.broadcast_to(radius, n))
 

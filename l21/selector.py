@@ -23,7 +23,16 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from ._blas import one_blas_thread
 from .losses import solve_logistic, solve_squared
-from .problem import Floats, check_gamma, check_problem, correlations, one_hot, refuse_masked, row_norms, unit_rows
+from .problem import (
+    Floats,
+    check_gamma,
+    check_problem,
+    correlations,
+    one_hot,
+    refuse_masked,
+    row_norms,
+    unit_rows,
+)
 from .solvers import L21Result, solve
 
 
@@ -407,7 +416,9 @@ def _plain(y: Any) -> Any:
         return np.array(values).reshape(array.shape)
     if not all(isinstance(value, str) for value in values):
         kinds = sorted({type(value).__name__ for value in values})
-        raise ValueError(f"y holds objects of type {', '.join(kinds)}: it needs to be all numbers or all strings")
+        raise ValueError(
+            f"y holds objects of type {', '.join(kinds)}: it needs to be all numbers or all strings"
+        )
     return array
 
 

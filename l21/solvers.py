@@ -113,7 +113,8 @@ def solve(
     Warns
     -----
     sklearn.exceptions.ConvergenceWarning
-        When stopped with a gap above `tol`, by `max_iter`, `time_limit` or rounding; the gap is in the message.
+        When stopped with a gap above `tol`, by `max_iter`, `time_limit` or rounding; the gap is in the
+        message.
 
     References
     ----------
@@ -142,6 +143,7 @@ def solve(
         raise ValueError(f"time_limit needs to be a number of seconds, at least 0, got {time_limit}")
     if W0 is not None:
         W0 = problem.check_weights("W0", W0, (X.shape[1], Y.shape[1]))
+    limited = False
     deadline = np.inf if time_limit is None else time.perf_counter() + time_limit
 
     algorithm, most = (irls, 10_000) if solver == "irls" else (newton, 1000)
@@ -151,17 +153,19 @@ def solve(
         if not optimal:
             if W0 is not None and not problem.primal(X, Y, W0, radius) <= result.objective:
                 W0 = None
-            W, dual, n_iter = _run(algorithm, X, Y, radius, tol, max_iter or most, deadline, W0)
+            most = max_iter or most
+            W, dual, n_iter = _run(algorithm, X, Y, radius, tol, most, deadline, W0)
             upper = problem.primal(X, Y, W, radius)
             gap = problem.gap_of(upper, float(np.vdot(dual, Y)))
-            if W0 is not None and not gap <= tol and n_iter < (max_iter or most):  # W0 was of no use
-                left = (max_iter or most) - n_iter
-                W, dual, more = _run(algorithm, X, Y, radius, tol, left, deadline, None)
+            if W0 is not None and gap > tol and n_iter < most and time.perf_counter() < deadline:
+                # From a W0 of another order of magnitude the solver may not get away: once more without.
+                W, dual, more = _run(algorithm, X, Y, radius, tol, most - n_iter, deadline, None)
                 n_iter += more
+            limited = n_iter >= most or time.perf_counter() >= deadline
             residuals = row_norms(problem.residual(X, Y, W))
             upper = float(radius @ residuals + row_norms(W).sum())
             if not upper <= result.objective:
-                W, upper, residuals = result.W, result.objective, result.residuals
+                W, upper, residuals = result.W, result.objective, row_norms(Y)
             if not np.vdot(dual, Y) >= np.vdot(result.dual, Y):
                 dual = result.dual
             gap = problem.gap_of(upper, float(np.vdot(dual, Y)))
@@ -171,7 +175,8 @@ def solve(
 
         warnings.warn(
             f"{result.solver} stopped after {result.n_iter} steps at a relative duality gap of "
-            f"{result.gap:.1e}, above tol={tol:.1e}; raise max_iter or time_limit",
+            f"{result.gap:.1e}, above tol={tol:.1e}; "
+            f"{'raise max_iter or time_limit' if limited else 'rounding hides what would be better'}",
             ConvergenceWarning,
             stacklevel=2,
         )
@@ -259,10 +264,7 @@ def _run(
     deadline: float,
     W0: Floats | None,
 ) -> tuple[Floats, Floats, int]:
-    """W, feasible Λ and steps; what is far from 1 in X or Y is divided by a power of two, so with the same bits.
-
-    The solvers start from weights of 1.
-    """
+    """W, feasible Λ and steps, of X and Y brought near 1 by powers of two, as the solvers start from 1."""
     x, y = problem.exponent(X), problem.exponent(Y)
     if x:
         X = X.astype(np.float64) * 2.0**-x
@@ -281,7 +283,7 @@ def _zero_solution(X: Matrix, Y: Floats, radius: Floats, tol: float) -> tuple[L2
     residuals = row_norms(Y)
     primal = float(radius @ residuals)
     gap = problem.gap_of(primal, float(np.vdot(dual, Y)))
-    W = np.zeros((X.shape[1], Y.shape[1]))
+    W: Floats = np.zeros((X.shape[1], Y.shape[1]))
     result = L21Result(W, primal, gap, dual, 0, "closed form", gap <= tol, residuals)
     # γ = critical_gamma(X, Y) lands here too: its reciprocal is rounded, hence the few ulp.
-    return result, float(nearness.max()) <= 1.0 + 8 * np.finfo(float).eps
+    return result, bool(nearness.max() <= 1.0 + 8 * np.finfo(float).eps)

@@ -47,7 +47,7 @@ def copy(tmp_path):
 
 @pytest.fixture
 def no_folder(copy, tmp_path):
-    """Environment in which Numba finds nothing to write to, not even as root: files are where folders would be."""
+    """Environment in which Numba finds nothing to write to, even as root: files in the folders' places."""
     (copy / "l21" / "__pycache__").touch()
     (tmp_path / "file").touch()
     nowhere = tmp_path / "file" / "home"

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.io
 from sklearn.model_selection import StratifiedKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -13,7 +14,6 @@ from sklearn.svm import SVC
 from l21 import L21Selector
 
 ROOT = Path(__file__).parents[1]
-DATA = ROOT.parent / "shared" / "data" / "selection"
 
 
 @pytest.fixture(scope="module")
@@ -24,9 +24,22 @@ def example():
     return module
 
 
-@pytest.mark.filterwarnings("ignore:only")
-def test_quick_table(example, capsys):
-    example.main([str(DATA), "--quick"])
+@pytest.fixture
+def made(example, tmp_path):
+    """Data sets of the three names and their classes' sizes; 30 of 400 features differ by class."""
+    rng = np.random.default_rng(0)
+    for name, sizes in zip(example.NAMES, ([47, 25], [14, 7, 14, 15], [50, 52]), strict=True):
+        y = np.repeat(np.arange(len(sizes)), sizes)
+        X = rng.standard_normal((len(y), 10)) @ rng.standard_normal((10, 400)) + rng.standard_normal(
+            (len(y), 400)
+        )
+        X[:, :30] += 4 * rng.standard_normal((len(sizes), 30))[y]
+        scipy.io.savemat(tmp_path / f"{name.replace('-', '_')}.mat", {"X": X, "Y": y[:, None] + 1})
+    return tmp_path
+
+
+def check_quick_table(example, folder, capsys):
+    example.main([str(folder), "--quick"])
     title, head, *lines = capsys.readouterr().out.splitlines()
     assert "1 split(s)" in title
     assert [head.count(name) for name in example.NAMES] == [2, 2, 2]
@@ -43,11 +56,21 @@ def test_quick_table(example, capsys):
             assert max(ours) <= 100
 
     # The first row, by hand.
-    X, y = example.load(DATA / "ALLAML.mat")
+    X, y = example.load(folder / "ALLAML.mat")
     folds = StratifiedKFold(5, shuffle=True, random_state=0)
     pipeline = make_pipeline(StandardScaler(), L21Selector(20), SVC(kernel="linear"))
     right = cross_val_score(pipeline, X, y, cv=folds) @ [len(test) for _, test in folds.split(X, y)]
     assert table[0][0] == pytest.approx(100 * right / len(y), abs=0.05)
+
+
+@pytest.mark.filterwarnings("ignore:only")
+def test_quick_table(example, made, capsys):
+    check_quick_table(example, made, capsys)
+
+
+@pytest.mark.filterwarnings("ignore:only")
+def test_quick_table_of_the_real_data(example, real_data, capsys):
+    check_quick_table(example, real_data / "selection", capsys)
 
 
 def test_the_test_fold_is_not_seen(example):
@@ -85,13 +108,23 @@ def test_repeats_are_different_splits(example):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["nowhere"], "ALLAML.mat is not there"),
-        ([str(DATA), "--repeats", "0"], "at least 1"),
-        ([], "required"),
+        (["nowhere"], "ALLAML.mat is not there; download it from https://"),
+        (["{made}", "--repeats", "0"], "at least 1"),
+        ([], "DATA is needed: a folder with ALLAML, GLIOMA, Prostate-GE as .mat files, from https://"),
     ],
 )
-def test_bad_arguments(example, capsys, arguments, message):
+def test_bad_arguments(example, made, capsys, arguments, message):
     with pytest.raises(SystemExit) as stop:
-        example.main(arguments)
+        example.main([argument.format(made=made) for argument in arguments])
     assert stop.value.code == 2
-    assert message in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert message in error
+    if "https" in message:
+        assert error.count("\n") == 1
+
+
+def test_help_does_nothing_else(example, capsys):
+    with pytest.raises(SystemExit) as stop:
+        example.main(["--help"])
+    assert stop.value.code == 0
+    assert "jundongl.github.io/scikit-feature" in capsys.readouterr().out

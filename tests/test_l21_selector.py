@@ -24,6 +24,7 @@ import l21
 from l21 import L21Selector
 from l21.plots import plot_residuals
 
+
 # The array-API check is not run: it needs an environment variable, and the solver is NumPy only.
 @pytest.mark.parametrize(
     ("estimator", "check"),
