@@ -1,6 +1,8 @@
 """docs/l21_literature.py: that its table is honest. Who wins is for the table to say."""
 
 import importlib.util
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -128,3 +130,15 @@ def test_help_does_nothing_else(example, capsys):
         example.main(["--help"])
     assert stop.value.code == 0
     assert "jundongl.github.io/scikit-feature" in capsys.readouterr().out
+
+
+def test_help_of_the_growth_script_measures_nothing():
+    finished = subprocess.run(
+        [sys.executable, ROOT / "docs" / "l21_growth.py", "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    assert finished.stdout.startswith("usage")
+    assert "| n |" not in finished.stdout
