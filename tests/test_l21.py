@@ -39,7 +39,7 @@ def certificate(X, Y, result, gamma):
 
 
 def optimum(X, Y, gamma):
-    """Objective by CVXPY, of the same problem at entries of 1: Clarabel's tolerances are absolute ones too."""
+    """Objective by CVXPY, of the same problem at entries of 1: Clarabel has absolute tolerances."""
     s, t = np.abs(X).max() or 1.0, np.abs(Y).max() or 1.0
     X, Y, gamma = X / s, Y / t, gamma * s
     W = cp.Variable((X.shape[1], Y.shape[1]))
