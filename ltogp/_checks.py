@@ -1,56 +1,193 @@
 """Checks of arguments: what is wrong, where, and what would be right."""
 
+import warnings
 from numbers import Integral, Real
+from os import PathLike
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from ltogp import _threads
 
 NORMS = {None: 0, "l1": 1, "l2": 2, "l1-sqrt": 3}  # and what the kernel calls them
+READ = "np.asarray(PIL.Image.open(path).convert('L'))"
 # Work below this many pixels stays on the calling thread.
 _SMALL = 1 << 18
-# The dtypes there are, and what kernels subtract pixels from: see `rises` in _kernels.py.
+# The dtypes there are kernels for, and what they subtract pixels from: see `rises` in _kernels.py.
 FLIP: dict[np.dtype, Any] = {
-    np.dtype(bool): None,  # viewed as uint8
     np.dtype(np.uint8): np.uint8(255),
     np.dtype(np.uint16): np.uint16(65535),
     np.dtype(np.float32): np.float32(0),
     np.dtype(np.float64): np.float64(0),
 }
+# Other integers become the first of these whose range holds them all. In the floats c - 2a + b is then exact.
+_FOR_INTEGERS = (
+    (np.uint8, 0, 2**8 - 1),
+    (np.uint16, 0, 2**16 - 1),
+    (np.float32, -(2**22), 2**22),
+    (np.float64, -(2**51), 2**51),
+)
 
 
-def check_images(images: ArrayLike, name: str = "images") -> tuple[NDArray[Any], tuple[int, ...]]:
-    """Return the images as a (T, H, W) array of a dtype that has kernels, and the shape they came in."""
-    if isinstance(images, np.ma.MaskedArray):
-        raise TypeError(f"{name} is a masked array; its mask would be ignored")
-    stack = np.asarray(images)
+def check_images(
+    images: Any, name: str, channel_axis: Any, stacklevel: int = 4
+) -> tuple[list[NDArray[Any]], tuple[int, ...]]:
+    """Return each channel as (T, H, W), of a dtype that has kernels, and the shape, (H, W) or (T, H, W).
+
+    `stacklevel` is that of the user's call, for a warning.
+    """
+    stack = _check_array(images, name)
     shape = stack.shape
+    if channel_axis is None:
+        if stack.ndim not in (2, 3):
+            raise ValueError(
+                f"{name} has shape {shape}; must be (H, W) or (T, H, W), grey without a colour axis; for "
+                "colours say which axis they are, as channel_axis=-1"
+            )
+        refuse_colour(shape, name)
+        channels = stack[None]
+    else:
+        channels = np.moveaxis(stack, check_channel_axis(channel_axis, shape, name), 0)
+        shape = channels.shape[1:]
+    if 0 in shape[-2:] or len(channels) == 0:
+        raise ValueError(f"{name} has shape {stack.shape}: it holds no pixel")
+    if stack.dtype.kind == "f":
+        _warn_if_divided(channels, name, stacklevel)
     if stack.dtype not in FLIP:
-        native = stack.dtype.newbyteorder("=")
-        if native not in FLIP:
-            raise TypeError(f"{name} has dtype {stack.dtype}; must be one of {', '.join(map(str, FLIP))}")
-        stack = stack.astype(native)
-    if stack.ndim not in (2, 3):
-        raise ValueError(f"{name} has shape {shape}; must be (H, W) or (T, H, W), grey without a colour axis")
-    if 0 in shape[-2:]:
-        raise ValueError(f"{name} has shape {shape}: it holds no pixel")
-    if stack.dtype == bool:
-        stack = stack.view(np.uint8)
-    return stack[None] if stack.ndim == 2 else stack, shape
+        channels = _with_kernels(channels, name)
+    if len(shape) == 2:
+        channels = channels[:, None]
+    return list(channels), shape
 
 
-def check_finite(results: list[int], stack: NDArray[Any], name: str = "images") -> None:
-    """Raise if a kernel met a NaN or an infinity: each returns the frame where, or -1."""
+def refuse_colour(shape: tuple[int, ...], name: str) -> None:
+    if len(shape) == 3 and shape[2] in (3, 4) and shape[0] > shape[2] < shape[1]:
+        raise ValueError(
+            f"{name} has shape {shape}, which looks like an image in colour: say so with channel_axis=-1, or "
+            f"make it grey. {shape[0]} grey images of {shape[1]} x {shape[2]} are {name}[..., None] with "
+            "channel_axis=-1"
+        )
+
+
+def _check_array(images: Any, name: str) -> NDArray[Any]:
+    """Return the images as an array, unless it would be one of something else than numbers."""
+    if type(images) is np.ndarray and images.dtype in FLIP:
+        return images
+    if isinstance(images, np.ma.MaskedArray) or (
+        isinstance(images, list | tuple) and any(isinstance(image, np.ma.MaskedArray) for image in images)
+    ):
+        raise TypeError(
+            f"{name} is a masked array; its mask would be ignored. Fill it, as with {name}.filled(0); a mask "
+            "given to ltogp.histogram says which pixels count"
+        )
+    try:
+        stack = np.asarray(images)
+    except ValueError:  # a list whose items have several shapes
+        shapes = sorted({np.shape(image) for image in images}) if isinstance(images, list | tuple) else []
+        if len(shapes) < 2:
+            raise
+        raise ValueError(
+            f"{name} holds images of several shapes, {shapes[0]} and {shapes[1]} among them; pass them one "
+            "by one, or all to ltogp.LTOGP, which describes images of different sizes"
+        ) from None
+    kind = stack.dtype.kind
+    if kind in "biuf" and stack.dtype.itemsize <= 8:
+        return stack
+    first = stack.flat[0] if kind in "OSU" and stack.size else None
+    if isinstance(first, str | bytes | PathLike):
+        raise TypeError(
+            f"{name} is {str(first)!r}, which looks like the name of a file; read it first: {READ}"
+        )
+    if isinstance(first, np.ndarray):
+        raise TypeError(f"{name} has dtype object and holds arrays; join images of one shape with np.stack")
+    advice = f"take np.abs({name}) or {name}.real" if kind == "c" else f"cast, as {name}.astype(np.float64)"
+    raise TypeError(
+        f"{name} has dtype {stack.dtype}; must be bool, an integer, float16, float32 or float64: {advice}"
+    )
+
+
+def check_channel_axis(channel_axis: Any, shape: tuple[int, ...], name: str) -> int:
+    if not _is_int(channel_axis):
+        raise TypeError(f"channel_axis is {channel_axis!r}; must be None or an integer")
+    if len(shape) not in (3, 4):
+        raise ValueError(
+            f"{name} has shape {shape}; with channel_axis={channel_axis} it must be (H, W) or (T, H, W) and "
+            "one axis of channels"
+        )
+    if not -len(shape) <= channel_axis < len(shape):
+        raise ValueError(f"channel_axis is {channel_axis}, but {name} has the {len(shape)} axes {shape}")
+    return int(channel_axis)
+
+
+def _with_kernels(x: NDArray[Any], name: str) -> NDArray[Any]:
+    """Return the same numbers in a dtype that has kernels, if their second differences are exact there."""
+    if x.dtype == bool:
+        return x.view(np.uint8)
+    if x.dtype.kind == "f":
+        # c - 2a + b of float16 takes up to 43 bits.
+        return x.astype(np.float64 if x.dtype.itemsize == 2 else x.dtype.newbyteorder("="))
+    low, high = (int(x.min()), int(x.max())) if x.size else (0, 0)
+    for dtype, lowest, highest in _FOR_INTEGERS:
+        if lowest <= low and high <= highest:
+            return x.astype(dtype)
+    raise ValueError(
+        f"{name} has dtype {x.dtype} and holds {high if high > 2**51 else low}; beyond 2**51 differences are "
+        f"not exact. Subtract a constant, or cast with {name}.astype(np.float64) if rounding is right"
+    )
+
+
+def _warn_if_divided(channels: NDArray[Any], name: str, stacklevel: int) -> None:
+    """Warn if float images are integers divided by 255 or 65535.
+
+    Of the integers many second differences are zero, which sets a bit; of the quotients they are zero but for
+    rounding: 4 to 57 % of the codes are others. This looks at one pixel, and only where that is such a number
+    at some more: a continuous image costs 2 µs.
+    """
+    if channels.size == 0:
+        return
+    image = channels[0] if channels.ndim == 3 else channels[0, channels.shape[1] // 2]
+    height, width = image.shape
+    if not _divisor(image[height // 2, width // 2]):
+        return
+    sample = image[:: -(-height // 16), :: -(-width // 16)]
+    divisor = _divisor(sample)
+    # 16 different values, because one is such a number by chance (of float16 one of three).
+    if divisor and len(np.unique(sample)) >= 16:
+        warnings.warn(
+            f"{name} looks like integers divided by {divisor}: rounding decides where second differences are "
+            "zero, so that many codes differ from those of the integers. Pass the integers, or "
+            f"np.round({name} * {divisor}).astype(np.uint{8 if divisor == 255 else 16})",
+            stacklevel=stacklevel,
+        )
+
+
+def _divisor(x: Any) -> int:
+    """Return by which of 255 and 65535 integers were divided to give x, but for rounding; else 0."""
+    eps = float(np.finfo(x.dtype).eps)
+    value = x.astype(np.float64)
+    if not (np.min(value) >= 0 and np.max(value) <= 1):
+        return 0
+    for divisor in (255, 65535):
+        scaled = value * divisor
+        # Dividing is off by at most eps / 2, multiplying by the reciprocal by at most eps.
+        if eps * divisor < 0.25 and (abs(scaled - np.rint(scaled)) <= 1.5 * eps * scaled).all():
+            return divisor
+    return 0
+
+
+def check_finite(results: list[int], stack: NDArray[Any], limit: Any, name: str) -> None:
+    """Raise if a kernel met a NaN or a number beyond the limit: each returns the frame where, or -1."""
     if results == [-1]:
         return
     bad = [t for t in results if t >= 0]
     if not bad:
         return
     t = min(bad)
-    y, x = np.argwhere(~np.isfinite(stack[t]))[0]
-    raise ValueError(f"{name} holds {stack[t, y, x]} at frame {t}, row {y}, column {x}; must be finite")
+    y, x = np.argwhere(~(np.abs(stack[t]) <= limit))[0]
+    value = stack[t, y, x]
+    wanted = "finite" if not np.isfinite(value) else f"within +-{limit:.3g}, or second differences overflow"
+    raise ValueError(f"{name} holds {value} at frame {t}, row {y}, column {x}; must be {wanted}")
 
 
 def check_blocks(blocks: Any, height: int, width: int) -> tuple[int, int]:
@@ -76,6 +213,7 @@ def check_overlap(overlap: Any) -> float:
 
 
 def check_mask(mask: Any, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    refuse_masked(mask, "mask")
     mask = np.asarray(mask)
     if mask.dtype != bool:
         raise TypeError(f"mask has dtype {mask.dtype}; must be bool")
@@ -113,18 +251,45 @@ def check_radius(radius: Any, wanted: str = "an integer") -> int:
     return int(radius)
 
 
-_NO_TAPS, _NO_WEIGHTS = np.empty((0, 3), np.intp), np.empty(0)
+TEMPLATES = ("ltogp", "lbp", "central")
+# East, then counter-clockwise; rows downwards.
+_DIRECTIONS = ((0, 1), (-1, 1), (-1, 0), (-1, -1), (0, -1), (1, -1), (1, 0), (1, 1))
 
 
 def check_templates(templates: Any, radius: int) -> tuple[NDArray[np.intp], NDArray[np.float64], int]:
     """Return direction, row and column of the non-zero weights; the weights; how far they reach.
 
-    None of the former for the default templates.
+    None of the former for the default templates, which have a kernel of their own.
     """
-    if templates is None:
-        return _NO_TAPS, _NO_WEIGHTS, 2 * radius
+    if templates is None or (isinstance(templates, str) and templates == "ltogp"):
+        return np.empty((0, 3), np.intp), np.empty(0), 2 * radius
+    if isinstance(templates, str):
+        weights = _named_templates(templates, radius)
+    else:
+        weights = _check_weights(templates, radius)
+    kept = weights != 0
+    kept[0, 0, 0] |= not kept.any()  # no weights at all would mean the default templates
+    return np.ascontiguousarray(np.argwhere(kept), np.intp), weights[kept], weights.shape[1] // 2
+
+
+def _named_templates(name: str, r: int) -> NDArray[np.float64]:
+    if name not in TEMPLATES:
+        raise ValueError(
+            f"templates is {name!r}; must be one of {', '.join(TEMPLATES)} or an array (8, k, k)"
+        )
+    weights = np.zeros((8, 2 * r + 1, 2 * r + 1))
+    weights[:, r, r] = -1 if name == "lbp" else -2
+    for k, (dy, dx) in enumerate(_DIRECTIONS):
+        weights[k, r + dy * r, r + dx * r] = 1
+        if name == "central":
+            weights[k, r - dy * r, r - dx * r] = 1
+    return weights
+
+
+def _check_weights(templates: Any, radius: int) -> NDArray[np.float64]:
     if radius != 1:
         raise ValueError(f"radius is {radius}, but belongs to the default templates; leave it 1 with others")
+    refuse_masked(templates, "templates")
     weights = np.asarray(templates)
     if weights.dtype.kind not in "biuf":
         raise TypeError(f"templates has dtype {weights.dtype}; must be real numbers")
@@ -134,9 +299,22 @@ def check_templates(templates: Any, radius: int) -> tuple[NDArray[np.intp], NDAr
     weights = weights.astype(np.float64)
     if not np.isfinite(weights).all():
         raise ValueError(f"templates[{np.argwhere(~np.isfinite(weights))[0][0]}] holds NaN or infinity")
-    kept = weights != 0
-    kept[0, 0, 0] |= not kept.any()  # no weights at all would mean the default templates
-    return np.ascontiguousarray(np.argwhere(kept), np.intp), weights[kept], k // 2
+    if np.abs(weights).max() > 1e250:
+        raise ValueError("templates holds weights beyond 1e250; divide them, only signs matter")
+    return weights
+
+
+def largest(dtype: np.dtype, taps: NDArray[np.intp], weights: NDArray[np.float64]) -> Any:
+    """Return the largest pixel, of this dtype, whose weighted sums cannot overflow."""
+    if dtype.kind != "f":
+        return FLIP[dtype]  # whatever the weights: they are below 1e250
+    limit = float(np.finfo(dtype).max) / 4  # of c - 2a + b
+    if len(
+        weights
+    ):  # in float64; of these sums the intermediate ones are no larger than that of all |weights|
+        total = float(np.bincount(taps[:, 0], np.abs(weights), 8).max())
+        limit = min(float(np.finfo(dtype).max), float(np.finfo(np.float64).max) / max(4.0, 2 * total))
+    return dtype.type(limit)
 
 
 def check_n_jobs(n_jobs: Any, n_pixels: int) -> int:
@@ -145,15 +323,16 @@ def check_n_jobs(n_jobs: Any, n_pixels: int) -> int:
         n_jobs = -1
     elif not _is_int(n_jobs):
         raise TypeError(f"n_jobs is {n_jobs!r}; must be None or an integer")
-    if n_jobs < 1 and n_jobs != -1:
-        raise ValueError(f"n_jobs is {n_jobs}; must be None, -1 or at least 1")
+    if n_jobs == 0:
+        raise ValueError("n_jobs is 0; must be None, -1 or at least 1, or -2 for all CPUs but one, and so on")
     if n_jobs == 1 or n_pixels < _SMALL:
         return 1
     limit = _threads.thread_limit()
-    return limit if n_jobs == -1 else min(int(n_jobs), limit)
+    return max(1, limit + 1 + int(n_jobs)) if n_jobs < 0 else min(int(n_jobs), limit)
 
 
-def check_out(out: Any, shape: tuple[int, ...]) -> None:
+def check_out(out: Any, shape: tuple[int, ...], channels: list[NDArray[Any]], mask: Any) -> None:
+    refuse_masked(out, "out")
     if not isinstance(out, np.ndarray) or out.dtype != np.float32 or not out.dtype.isnative:
         raise TypeError(f"out is {getattr(out, 'dtype', type(out).__name__)}; must be an array of float32")
     if out.shape != shape:
@@ -162,6 +341,17 @@ def check_out(out: Any, shape: tuple[int, ...]) -> None:
         raise ValueError("out is read-only or not aligned")
     if out.strides[-1] != out.itemsize:
         raise ValueError("out has gaps along its last axis; it must be contiguous there")
+    if out.ndim == 2 and len(out) > 1 and abs(out.strides[0]) < out.shape[1] * out.itemsize:
+        raise ValueError("out has rows that share memory")
+    for other, name in [(mask, "mask"), *((channel, "images") for channel in channels)]:
+        # NumPy's stubs know no other limits of work than none and all.
+        if isinstance(other, np.ndarray) and np.may_share_memory(out, other, 10_000):  # type: ignore[arg-type]
+            raise ValueError(f"out shares memory with {name}")
+
+
+def refuse_masked(array: Any, name: str) -> None:
+    if isinstance(array, np.ma.MaskedArray):
+        raise TypeError(f"{name} is a masked array; its mask would be ignored")
 
 
 def _is_int(value: Any) -> bool:

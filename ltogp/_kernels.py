@@ -7,32 +7,20 @@ Indices are unsigned, `_i(...)`: for signed ones Numba tests for negative indice
 vectorises (codes of a 128 x 128 frame: 260 -> 18 µs). Literals too, for uint64 + int64 is float64.
 """
 
-import os
-import sys
-from collections.abc import Callable
-from functools import cache
-from importlib import import_module
-from importlib.util import find_spec
-from threading import Lock
-from typing import Any
-
 import numpy as np
-from llvmlite.binding import get_host_cpu_features  # type: ignore[import-untyped]
-from numba import config, njit, types
+from numba import njit, types
 from numba.extending import overload
 
 _i = np.uintp
 # A chunk has about this many pixels: it stays in the cache from the copy to the count.
 _CHUNK = 1 << 16
-# What `_planes.py` needs, as LLVM names it.
-_BITS = ("avx512vpopcntdq", "avx512bw")
 
 
 # ---------------------------------------------------------------------------------------------------- kernels
-# Each returns -1, or the first frame that holds a NaN or an infinity.
+# Each returns -1, or the first frame that holds a NaN or a number beyond +-limit.
 
 
-def encode(frames, t0, t1, y0, y1, rows, columns, reach, taps, weights, flip, codes, table):
+def encode(frames, t0, t1, y0, y1, rows, columns, reach, taps, weights, flip, limit, codes, table):
     """Write the codes of rows y0:y1 of frames t0:t1, or what `table` maps them to, to `codes` (T, H, W)."""
     width = frames.shape[2]
     stride, height = chunk_shape(frames, reach)
@@ -44,9 +32,9 @@ def encode(frames, t0, t1, y0, y1, rows, columns, reach, taps, weights, flip, co
         above = 0
         for y in range(y0, y1, height):
             n_rows = min(height, y1 - y)
-            finite = fill_padded(frames, t, y, n_rows, above, rows, columns, reach, flip, padded, stride)
+            fits = fill_padded(frames, t, y, n_rows, above, rows, columns, reach, flip, limit, padded, stride)
             above = n_rows
-            if not finite and bad < 0:
+            if not fits and bad < 0:
                 bad = t
             if len(weights):
                 code_templates(padded, n_rows, stride, reach, taps, weights, flip, sums, chunk)
@@ -62,7 +50,24 @@ def encode(frames, t0, t1, y0, y1, rows, columns, reach, taps, weights, flip, co
 
 
 def histogram(
-    frames, t0, t1, b0, b1, bands, edges, rows, columns, reach, taps, weights, flip, out, o, table, mask
+    frames,
+    t0,
+    t1,
+    b0,
+    b1,
+    bands,
+    edges,
+    rows,
+    columns,
+    reach,
+    taps,
+    weights,
+    flip,
+    limit,
+    out,
+    o,
+    table,
+    mask,
 ):
     """Write the histograms of bands b0:b1 of frames t0:t1 to `out` (t1 - t0, ...), from column `o` on.
 
@@ -89,9 +94,11 @@ def histogram(
             bottom = bands[b, 1]
             for y in range(bands[b, 0], bottom, height):
                 n_rows = min(height, bottom - y)
-                finite = fill_padded(frames, t, y, n_rows, above, rows, columns, reach, flip, padded, stride)
+                fits = fill_padded(
+                    frames, t, y, n_rows, above, rows, columns, reach, flip, limit, padded, stride
+                )
                 above = n_rows
-                if not finite and bad < 0:
+                if not fits and bad < 0:
                     bad = t
                 if len(weights):
                     code_templates(padded, n_rows, stride, reach, taps, weights, flip, sums, chunk)
@@ -145,8 +152,8 @@ def chunk_shape(frames, reach):
 
 
 @njit
-def fill_padded(frames, t, y, n_rows, above, rows, columns, reach, flip, padded, stride):
-    """Copy flip - x of rows y - reach to y + n_rows + reach, with borders; return whether all are finite.
+def fill_padded(frames, t, y, n_rows, above, rows, columns, reach, flip, limit, padded, stride):
+    """Copy flip - x of rows y - reach to y + n_rows + reach, with borders; return whether all |x| <= limit.
 
     `rows` and `columns` name the source of each padded row and column, -1 being zero. `above` is the number
     of rows of the chunk right above this one, or 0: the rows that both need are moved, not read again.
@@ -156,7 +163,7 @@ def fill_padded(frames, t, y, n_rows, above, rows, columns, reach, flip, padded,
     shared = _i(2 * reach) if above else _i(0)
     for p in range(shared * s):
         padded[p] = padded[_i(above) * s + p]
-    finite = True
+    fits = True
     for r in range(shared, _i(n_rows + 2 * reach)):
         o = r * s
         if rows[_i(y) + r] < 0:
@@ -171,11 +178,11 @@ def fill_padded(frames, t, y, n_rows, above, rows, columns, reach, flip, padded,
         else:
             for x in range(width):
                 padded[o + left + x] = flip - frames[f, v, x]
-        finite &= all_finite(padded, o + left, width)
+        fits &= all_within(padded, o + left, width, limit)
     for x in range(left):  # column by column: 10.7 -> 10.5 µs
         fill_column(padded, s, shared, _i(n_rows + 2 * reach), x, left, columns[x], flip)
         fill_column(padded, s, shared, _i(n_rows + 2 * reach), right + x, left, columns[right + x], flip)
-    return finite
+    return fits
 
 
 @njit
@@ -189,20 +196,20 @@ def fill_column(padded, s, r0, r1, x, left, source, flip):
             padded[r * s + x] = padded[r * s + left + _i(source)]
 
 
-def all_finite(padded, o, width):
-    """Whether padded[o:o + width] holds neither NaN nor infinity."""
-    return np.isfinite(padded[o : o + width]).all()
+def all_within(padded, o, width, limit):
+    """Whether padded[o:o + width] holds neither NaN nor a float beyond +-limit."""
+    return padded.dtype.kind != "f" or (np.abs(padded[o : o + width]) <= limit).all()
 
 
-@overload(all_finite)
-def _all_finite(padded, o, width):
+@overload(all_within)
+def _all_within(padded, o, width, limit):
     if isinstance(padded.dtype, types.Integer):
-        return lambda padded, o, width: True
+        return lambda padded, o, width, limit: True
 
-    def floats(padded, o, width):
+    def floats(padded, o, width, limit):
         bad = _i(0)  # a sum, which vectorises; leaving the loop early does not
         for x in range(width):
-            bad += _i(padded[o + x] - padded[o + x] != 0)
+            bad += _i(not abs(padded[o + x]) <= limit)
         return bad == 0
 
     return floats
@@ -412,102 +419,3 @@ def sum_of_squares(out, f, first, n):
     for i in range(first, first + n):
         total += np.float64(out[f, i]) * np.float64(out[f, i])
     return total
-
-
-# ------------------------------------------------------------------------------------------------ compilation
-
-_lock = Lock()
-_ready: dict[tuple[str, np.dtype, bool], Callable[..., int]] = {}
-
-
-def compiled(name: str, dtype: np.dtype, options: bool = False) -> Callable[..., int]:
-    """Return a kernel compiled for frames of this dtype, whatever their strides, read-only or not.
-
-    With `options` it takes a table, and a mask if it counts; otherwise None.
-    """
-    kernel = _ready.get((name, dtype, options))
-    if kernel is None:
-        with _lock:  # threads that start together wait for one compilation
-            kernel = _ready[name, dtype, options] = _compiled(name, dtype, options)
-    return kernel
-
-
-@cache
-def _compiled(name: str, dtype: np.dtype, options: bool) -> Callable[..., int]:
-    number = getattr(types, dtype.name)
-    n, pairs = types.intp, types.Array(types.intp, 2, "C", readonly=True)
-    kernel: Callable[..., int]
-    signature: tuple[Any, ...]
-    frames = types.Array(number, 3, "A", readonly=True, aligned=False)
-    sources = types.Array(types.intp, 1, "C", readonly=True)
-    weights = types.Array(types.float64, 1, "C", readonly=True)
-    geometry = (sources, sources, n, pairs, weights, number)
-    table = types.Array(types.uint8, 1, "C", readonly=True) if options else types.none
-    mask = types.Array(types.uint8, 3, "A", readonly=True, aligned=False) if options else types.none
-    if name == "encode":
-        kernel, signature = encode, (frames, n, n, n, n, *geometry, types.uint8[:, :, ::1], table)
-    elif name in ("histogram", "planes"):
-        counts = types.float32[:, ::1]
-        kernel = histogram if name == "histogram" else import_module("ltogp._planes").histogram
-        signature = (frames, n, n, n, n, pairs, pairs, *geometry, counts, n, table, mask)
-    else:
-        kernel, signature = normalize, (types.float32[:, ::1], n, n)
-    _load_numba()
-    try:
-        return njit(signature, nogil=True, cache=True)(kernel)
-    except RuntimeError:  # nowhere to cache: neither beside this file nor in the user's cache directory
-        return njit(signature, nogil=True)(kernel)
-
-
-@cache
-def counts_bits() -> bool:
-    """Whether Numba compiles for a processor that counts the bits of whole vectors: see `_planes.py`."""
-    if config.DISABLE_JIT:  # no instructions then
-        return False
-    if config.CPU_NAME or config.CPU_FEATURES:  # the variables NUMBA_CPU_NAME and NUMBA_CPU_FEATURES
-        features = (config.CPU_FEATURES or "").split(",")
-        return all(f"+{name}" in features for name in _BITS)
-    try:
-        host = get_host_cpu_features()
-    except RuntimeError:  # LLVM does not know it
-        return False
-    return all(host.get(name, False) for name in _BITS)
-
-
-def _load_numba() -> None:
-    """Load what Numba needs for its first kernel, without scipy.linalg: 0.38 -> 0.20 s.
-
-    It imports that only to learn whether np.dot could be compiled. Here it learns that from SciPy being
-    there, and imports scipy.linalg when some np.dot is in fact compiled.
-    """
-    if "numba.np.arraymath" in sys.modules or "scipy.linalg" in sys.modules:
-        return
-    try:
-        from numba.np import linalg
-
-        ensure_blas, check_width = linalg.ensure_blas, linalg._check_lapack_int_width
-    except (ImportError, AttributeError):  # another version of Numba: it takes its time
-        return
-
-    def find_blas() -> None:
-        if find_spec("scipy") is None:
-            raise ImportError("no SciPy")
-        check_width()
-
-    linalg.ensure_blas = find_blas
-    try:
-        from numba.np import arraymath
-
-        arraymath.ensure_blas = ensure_blas
-    finally:
-        linalg.ensure_blas = ensure_blas
-
-
-def _new_lock() -> None:
-    """In a forked child: another thread may have held the lock."""
-    global _lock
-    _lock = Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_new_lock)

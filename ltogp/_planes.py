@@ -27,7 +27,24 @@ _u = np.uint64
 
 
 def histogram(
-    frames, t0, t1, b0, b1, bands, edges, rows, columns, reach, taps, weights, flip, out, o, table, mask
+    frames,
+    t0,
+    t1,
+    b0,
+    b1,
+    bands,
+    edges,
+    rows,
+    columns,
+    reach,
+    taps,
+    weights,
+    flip,
+    limit,
+    out,
+    o,
+    table,
+    mask,
 ):
     """As `_kernels.histogram`, without templates, mapping and mask."""
     n_blocks, width = len(edges), frames.shape[2]
@@ -46,9 +63,11 @@ def histogram(
             bottom = bands[b, 1]
             for y in range(bands[b, 0], bottom, height):
                 n_rows = min(height, bottom - y)
-                finite = fill_padded(frames, t, y, n_rows, above, rows, columns, reach, flip, padded, stride)
+                fits = fill_padded(
+                    frames, t, y, n_rows, above, rows, columns, reach, flip, limit, padded, stride
+                )
                 above = n_rows
-                if not finite and bad < 0:
+                if not fits and bad < 0:
                     bad = t
                 code_planes(padded, n_rows, stride, reach, width, planes)
                 for j in range(n_blocks):

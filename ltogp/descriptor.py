@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ltogp import _kernels, _threads
+from ltogp import _threads
 from ltogp._checks import (
     FLIP,
     check_blocks,
@@ -22,7 +22,9 @@ from ltogp._checks import (
     check_radii,
     check_radius,
     check_templates,
+    largest,
 )
+from ltogp._compilation import compiled, counts_bits
 from ltogp._geometry import block_length, block_ranges, border_sources, split_work
 from ltogp._mapping import mapping_bins
 
@@ -36,8 +38,9 @@ def encode(
     *,
     radius: int = 1,
     mode: str = "nearest",
-    templates: ArrayLike | None = None,
+    templates: str | ArrayLike | None = "ltogp",
     mapping: str = "default",
+    channel_axis: int | None = None,
     n_jobs: int | None = None,
 ) -> NDArray[np.uint8]:
     r"""Compute the LTOGP code of every pixel.
@@ -52,17 +55,26 @@ def encode(
     Parameters
     ----------
     image : array of shape (H, W) or (T, H, W)
-        One image or a stack of them. bool, uint8 and uint16 are computed exactly, in integers; float32 and
-        float64 in their own precision, from left to right. Views, read-only and memory-mapped arrays are read
-        in place, without a copy of the whole.
+        One image or a stack of them; in colour, see `channel_axis`. bool, all integers and float16 are
+        computed exactly; float32 and float64 in their own precision, from left to right. Arrays of bool,
+        uint8, uint16, float32 and float64 are read in place, without a copy of the whole, views, read-only
+        and memory-mapped ones too; of others a copy is made, in uint8 or uint16 if the numbers fit, else in
+        float32 or float64.
     radius : int, default=1
         Distance of :math:`a_k` in pixels, at least 1.
     mode : {"nearest", "reflect", "mirror", "constant", "wrap"}, default="nearest"
         How the image goes on beyond its borders, as scipy.ndimage names it; "constant" means zeros.
-    templates : array of shape (8, k, k) with k odd, optional
-        Other templates: bit k is then ``scipy.ndimage.correlate(image, templates[k]) >= 0``, computed in
-        float64; `radius` must stay 1. The paper shows its eight templates only as a picture, and the formula
-        above is our reading of it: +1 at the centre, -2 one step and +1 two steps away.
+    templates : {"ltogp", "lbp", "central"} or array of shape (8, k, k) with k odd, default="ltogp"
+        Whose signs the bits are. "ltogp", or None: the formula above. "lbp": first differences, neighbour
+        minus centre, :math:`a_k - c`, the classic LBP on the square neighbourhood. "central": second
+        differences across the pixel, :math:`a_k - 2 c + a_{k+4}`, each of four directions twice. An array:
+        bit k is ``scipy.ndimage.correlate(image, templates[k]) >= 0``; `radius` must then stay 1. All but
+        "ltogp" are computed in float64, in the order of a template's elements.
+
+        The paper shows its eight templates only as a picture (Fig. 2), and "ltogp" is our reading of it: +1
+        at the centre, -2 one step and +1 two steps away. It is the one that gives eight different
+        second-order templates; "central" ones give only four. The order of the directions is ours, too, and
+        only permutes bins.
     mapping : {"default", "ror", "uniform", "nri_uniform"}, default="default"
         Which codes count as one, as scikit-image's ``local_binary_pattern`` names it; what is returned is the
         number of the group. "default": every code for itself, 256 of them. "ror": the codes that are
@@ -70,9 +82,14 @@ def encode(
         whose ones stand together on the circle of directions the number of ones, 0 to 8; for all others 9.
         "nri_uniform" [3]_: 0 to 57 for each of the former, by number of ones, then by where they stand; 58
         for all others.
+    channel_axis : int, optional
+        Which axis of `image` holds the channels of images in colour, as in scikit-image: -1 for (H, W, 3) or
+        (T, H, W, 3). Each channel is coded by itself. Without it a last axis of 3 or 4 behind two longer ones
+        is refused, because it would be a stack of very narrow images.
     n_jobs : int, optional
         The largest number of threads. None and -1 mean one for each CPU this process may use, or
-        NUMBA_NUM_THREADS or OMP_NUM_THREADS if that is fewer. The result is the same at any number.
+        NUMBA_NUM_THREADS or OMP_NUM_THREADS if that is fewer; -2 one fewer, and so on, but at least one. The
+        result is the same at any number.
 
     Returns
     -------
@@ -82,9 +99,19 @@ def encode(
     Raises
     ------
     TypeError
-        If the dtype is another one, or an argument has the wrong type.
+        If the dtype is another one, `image` is masked, or an argument has the wrong type.
     ValueError
-        If an image is empty or holds NaN or infinity, or an argument is out of range.
+        If an image is empty or looks like one in colour; if it holds NaN, infinity, integers beyond 2**51 or
+        floats so large that differences could overflow (beyond a quarter of the dtype's largest; of an array
+        of `templates`, what half of float64's largest leaves to the sum of their \|weights\|); or if an
+        argument is out of range.
+
+    Warns
+    -----
+    UserWarning
+        If a float image looks like integers divided by 255 or 65535. Where a second difference of the
+        integers is zero, that of the quotients is so but for rounding, and 4 to 57 % of the codes are others.
+        Also, once a process, if there is no folder to cache compiled kernels in.
 
     References
     ----------
@@ -104,26 +131,22 @@ def encode(
     array([[255, 255, 124, 255, 199, 255]], dtype=uint8)
     >>> ltogp.encode(image, mapping="uniform")
     array([[8, 8, 5, 8, 5, 8]], dtype=uint8)
+    >>> ltogp.encode(image, templates="lbp")
+    array([[255, 255, 255, 199, 255, 255]], dtype=uint8)
+    >>> ltogp.encode(np.zeros((40, 30, 3)), channel_axis=-1).shape
+    (40, 30, 3)
     """
-    stack, shape = check_images(image)
-    n_frames, height, width = stack.shape
-    geometry = geometry_of(height, width, check_radius(radius), mode, templates, stack.dtype)
-    bins, _ = mapping_bins(mapping)
+    channels, shape = check_images(image, "image", channel_axis)
+    radius, (bins, _) = check_radius(radius), mapping_bins(mapping)
     table = None if mapping == "default" else bins
-    threads = check_n_jobs(n_jobs, stack.size)
-
-    codes = np.empty((n_frames, height, width), np.uint8)
-    kernel = _kernels.compiled("encode", stack.dtype, options=table is not None)
-
-    def encode_rows(t0: int, t1: int, y0: int, y1: int) -> int:
-        return kernel(stack, t0, t1, y0, y1, *geometry, codes, table)
-
-    if threads == 1:
-        results = [encode_rows(0, n_frames, 0, height)]
-    else:
-        results = _threads.run(encode_rows, split_work(n_frames, height, threads), threads)
-    check_finite(results, stack)
-    return codes.reshape(shape)
+    threads = check_n_jobs(n_jobs, channels[0].size)
+    codes = [
+        encode_channel(stack, radius, mode, templates, table, threads, channel_name("image", c, channels))
+        for c, stack in enumerate(channels)
+    ]
+    if channel_axis is None:
+        return codes[0].reshape(shape)
+    return np.stack([of_channel.reshape(shape) for of_channel in codes], axis=channel_axis)
 
 
 def histogram(
@@ -132,11 +155,12 @@ def histogram(
     *,
     radius: int | Sequence[int] = 1,
     mode: str = "nearest",
-    templates: ArrayLike | None = None,
+    templates: str | ArrayLike | None = "ltogp",
     mapping: str = "default",
     overlap: float = 0.0,
     mask: ArrayLike | None = None,
     normalize: str | None = None,
+    channel_axis: int | None = None,
     out: NDArray[np.float32] | None = None,
     n_jobs: int | None = None,
 ) -> NDArray[np.float32]:
@@ -149,7 +173,7 @@ def histogram(
     Parameters
     ----------
     images : array of shape (H, W) or (T, H, W)
-        One image or a stack of them; dtypes as for :func:`encode`.
+        One image or a stack of them; in colour, see `channel_axis`; dtypes as for :func:`encode`.
     blocks : (int, int), default=(8, 8)
         Rows and columns of blocks (by, bx), at most (H, W).
     radius : int or tuple of int, default=1
@@ -167,26 +191,38 @@ def histogram(
         10**6, so that 0.1 means 1/10.
     mask : array of bool, of shape (H, W) or (T, H, W), optional
         Count only pixels where it is True. Their codes are those of the whole image: a pixel outside the
-        mask is still a neighbour, and must be finite.
+        mask is still a neighbour, and must be finite. It has no axis of channels.
     normalize : {"l1", "l2", "l1-sqrt"}, optional
         Divide the histogram of each block, at each radius, by its sum ("l1") or by its Euclidean norm ("l2"),
         or take the square root of the former ("l1-sqrt"). One without any pixel stays zero.
+    channel_axis : int, optional
+        Which axis of `images` holds the channels of images in colour, as for :func:`encode`. The histograms
+        of the channels follow each other.
     out : array of float32, of the shape of the result, optional
-        Where to write it: a writeable array whose last axis is contiguous.
+        Where to write it: a writeable array whose last axis is contiguous, and none of whose memory is that
+        of `images` or `mask`. If NaN or infinity is found, it may be half written.
 
     Returns
     -------
-    histograms : array of float32, of shape (n_radii*by*bx*n_bins,) or (T, n_radii*by*bx*n_bins)
-        In the order radius, block row, block column, bin: element ``((r*by + i)*bx + j)*n_bins + bin``.
-        Counts, unless normalized, in float32 because linear algebra follows. They are exact up to 2**24
-        pixels of one bin in a block, and rounded beyond. `out` itself if that is given.
+    histograms : array of float32, of shape (n,) or (T, n), n = n_channels*n_radii*by*bx*n_bins
+        In the order channel, radius, block row, block column, bin: element
+        ``(((c*n_radii + r)*by + i)*bx + j)*n_bins + bin``. Counts, unless normalized, in float32 because
+        linear algebra follows. They are exact up to 2**24 pixels of one bin in a block, and rounded beyond.
+        `out` itself if that is given.
 
     Raises
     ------
     TypeError
-        If the dtype of `images`, `mask` or `out` is another one, or an argument has the wrong type.
+        If the dtype of `images`, `mask` or `out` is another one or one of them is masked, or an argument has
+        the wrong type.
     ValueError
-        If an image is empty, smaller than `blocks` or holds NaN or infinity, or an argument is out of range.
+        As :func:`encode`; also if an image is smaller than `blocks`, or `out` shares memory with another
+        argument.
+
+    Warns
+    -----
+    UserWarning
+        As :func:`encode`.
 
     References
     ----------
@@ -219,48 +255,131 @@ def histogram(
     >>> codes.compute().shape
     (3, 128, 128)
     """
-    stack, shape = check_images(images)
-    n_frames, height, width = stack.shape
+    return histogram_of(
+        images,
+        "images",
+        blocks,
+        radius=radius,
+        mode=mode,
+        templates=templates,
+        mapping=mapping,
+        overlap=overlap,
+        mask=mask,
+        normalize=normalize,
+        channel_axis=channel_axis,
+        out=out,
+        n_jobs=n_jobs,
+    )
+
+
+def histogram_of(
+    images: ArrayLike,
+    name: str,
+    blocks: tuple[int, int],
+    *,
+    radius: int | Sequence[int],
+    mode: str,
+    templates: str | ArrayLike | None,
+    mapping: str,
+    overlap: float,
+    mask: ArrayLike | None,
+    normalize: str | None,
+    channel_axis: int | None,
+    out: NDArray[np.float32] | None = None,
+    n_jobs: int | None,
+) -> NDArray[np.float32]:
+    """As `histogram`; errors call the images `name`."""
+    channels, shape = check_images(images, name, channel_axis, stacklevel=5)
+    height, width = shape[-2:]
     by, bx = check_blocks(blocks, height, width)
-    shared = check_overlap(overlap)
-    radii = check_radii(radius)
+    shared, radii, norm = check_overlap(overlap), check_radii(radius), check_normalize(normalize)
+    _, n_bins = mapping_bins(mapping)
+    visible = None if mask is None else np.broadcast_to(check_mask(mask, shape), channels[0].shape)
+    threads = check_n_jobs(n_jobs, channels[0].size)
+    n = len(radii) * by * bx * n_bins  # of one channel
+    if out is None:
+        out = np.empty((*shape[:-2], len(channels) * n), np.float32)
+    else:
+        check_out(out, (*shape[:-2], len(channels) * n), channels, mask)
+    flat = out[None] if out.ndim == 1 else out
+    for c, stack in enumerate(channels):
+        part = flat if len(channels) == 1 else flat[:, c * n : (c + 1) * n]
+        options = (radii, mode, templates, mapping, shared, visible, threads)
+        count_channel(stack, (by, bx), *options, part, channel_name(name, c, channels))
+    if norm:
+        normalize_blocks(flat, n_bins, norm, threads)
+    return out
+
+
+def encode_channel(
+    stack: NDArray[Any],
+    radius: int,
+    mode: str,
+    templates: str | ArrayLike | None,
+    table: NDArray[np.uint8] | None,
+    threads: int,
+    name: str,
+) -> NDArray[np.uint8]:
+    """Return the codes of a stack (T, H, W) of a dtype that has kernels; all is checked but `templates`."""
+    n_frames, height, width = stack.shape
+    geometry = geometry_of(height, width, radius, mode, templates, stack.dtype)
+    codes = np.empty(stack.shape, np.uint8)
+    kernel = compiled("encode", stack.dtype, options=table is not None)
+
+    def encode_rows(t0: int, t1: int, y0: int, y1: int) -> int:
+        return kernel(stack, t0, t1, y0, y1, *geometry, codes, table)
+
+    if threads == 1:
+        results = [encode_rows(0, n_frames, 0, height)]
+    else:
+        results = _threads.run(encode_rows, split_work(n_frames, height, threads), threads)
+    check_finite(results, stack, geometry[-1], name)
+    return codes
+
+
+def count_channel(
+    stack: NDArray[Any],
+    blocks: tuple[int, int],
+    radii: list[int],
+    mode: str,
+    templates: str | ArrayLike | None,
+    mapping: str,
+    overlap: float,
+    visible: NDArray[np.uint8] | None,
+    threads: int,
+    out: NDArray[np.float32],
+    name: str,
+) -> None:
+    """Write the counts of a stack (T, H, W) to `out` (T, n); all is checked but `templates`."""
+    (n_frames, height, width), (by, bx) = stack.shape, blocks
     geometries = [geometry_of(height, width, r, mode, templates, stack.dtype) for r in radii]
     bins, n_bins = mapping_bins(mapping)
-    visible = None if mask is None else check_mask(mask, shape)
-    norm = check_normalize(normalize)
-    threads = check_n_jobs(n_jobs, stack.size)
-    shape = (*shape[:-2], len(geometries) * by * bx * n_bins)
-    if out is None:
-        out = np.empty(shape, np.float32)
-    else:
-        check_out(out, shape)
 
     # A few large images keep all threads busy only if their rows of blocks are cut into bands. Bands also
     # keep each count below 2**24, where float32 stops counting.
     cuts = 1
     if threads > 1 or height * width > EXACT:
         wanted = -(-4 * threads // (by * max(1, n_frames))) if threads > 1 else 1
-        most = (block_length(height, by, shared) + 1) * (block_length(width, bx, shared) + 1)
+        most = (block_length(height, by, overlap) + 1) * (block_length(width, bx, overlap) + 1)
         cuts = min(max(wanted, ceil(most / EXACT)), height // by)
-    bands, edges = block_ranges(height, by, cuts, shared), block_ranges(width, bx, 1, shared)
+    bands, edges = block_ranges(height, by, cuts, overlap), block_ranges(width, bx, 1, overlap)
     n_counts = len(bands) * bx * n_bins  # at one radius
     counts = out if cuts == 1 else np.empty((n_frames, len(geometries) * n_counts), np.float32)
-    flat = counts[None] if counts.ndim == 1 else counts
 
     options = visible is not None or mapping != "default"
-    planes = not options and templates is None and _kernels.counts_bits()
-    kernel = _kernels.compiled("planes" if planes else "histogram", stack.dtype, options)
+    *_, weights, _, limit = geometries[0]
+    planes = not options and not len(weights) and counts_bits()
+    kernel = compiled("planes" if planes else "histogram", stack.dtype, options)
     table = bins if options else None
-    if options:
-        visible = NO_MASK if visible is None else np.broadcast_to(visible, stack.shape)
+    mask = (NO_MASK if visible is None else visible) if options else None
 
     def count_bands(t0: int, t1: int, b0: int, b1: int) -> int:
         # The kernel writes to contiguous memory: to some columns of a larger `out`, frame by frame.
-        step = max(1, t1 - t0) if flat.flags.c_contiguous else 1
+        step = max(1, t1 - t0) if counts.flags.c_contiguous else 1
         for t in range(t0, t1, step):
             where = (t, t + step, b0, b1, bands, edges)
             for r, geometry in enumerate(geometries):
-                bad = kernel(stack, *where, *geometry, flat[t : t + step], r * n_counts, table, visible)
+                bad = kernel(stack, *where, *geometry, counts[t : t + step], r * n_counts, table, mask)
                 if bad >= 0:
                     return bad
         return -1
@@ -269,27 +388,31 @@ def histogram(
         results = [count_bands(0, n_frames, 0, len(bands))]
     else:
         results = _threads.run(count_bands, split_work(n_frames, len(bands), threads), threads)
-    check_finite(results, stack)
+    check_finite(results, stack, limit, name)
     if cuts > 1:
-        by_cut = flat.reshape(n_frames, len(geometries) * by, cuts, bx * n_bins)
-        out[...] = by_cut.sum(axis=2, dtype=np.float64).reshape(shape)
-    if norm:
-        normalize_blocks(out[None] if out.ndim == 1 else out, n_bins, norm, threads)
-    return out
+        by_cut = counts.reshape(n_frames, len(geometries) * by, cuts, bx * n_bins)
+        out[...] = by_cut.sum(axis=2, dtype=np.float64).reshape(out.shape)
+
+
+def channel_name(name: str, c: int, channels: list[NDArray[Any]]) -> str:
+    """Return how an error calls the images of channel c."""
+    return name if len(channels) == 1 else f"channel {c} of {name}"
 
 
 def geometry_of(
-    height: int, width: int, radius: int, mode: str, templates: ArrayLike | None, dtype: np.dtype
+    height: int, width: int, radius: int, mode: str, templates: str | ArrayLike | None, dtype: np.dtype
 ) -> tuple[Any, ...]:
-    """Return what kernels take as rows, columns, reach, taps, weights and flip."""
-    if templates is None:
-        return _default_geometry(height, width, radius, mode, dtype)
+    """Return what kernels take as rows, columns, reach, taps, weights, flip and limit."""
+    if templates is None or isinstance(templates, str):
+        return _named_geometry(height, width, radius, mode, templates, dtype)
     return _geometry(height, width, mode, dtype, *check_templates(templates, radius))
 
 
 @lru_cache(64)  # for calls with one small image, where every step before the kernel is felt
-def _default_geometry(height: int, width: int, radius: int, mode: str, dtype: np.dtype) -> tuple[Any, ...]:
-    return _geometry(height, width, mode, dtype, *check_templates(None, radius))
+def _named_geometry(
+    height: int, width: int, radius: int, mode: str, templates: str | None, dtype: np.dtype
+) -> tuple[Any, ...]:
+    return _geometry(height, width, mode, dtype, *check_templates(templates, radius))
 
 
 def _geometry(
@@ -302,12 +425,12 @@ def _geometry(
     reach: int,
 ) -> tuple[Any, ...]:
     rows, columns = border_sources(height, reach, mode), border_sources(width, reach, mode)
-    return rows, columns, reach, taps, weights, FLIP[dtype]
+    return rows, columns, reach, taps, weights, FLIP[dtype], largest(dtype, taps, weights)
 
 
 def normalize_blocks(out: NDArray[np.float32], n_bins: int, norm: int, threads: int) -> None:
     """Normalize each n_bins columns of `out` (n, ...) in place, as `_kernels.normalize` says."""
-    kernel = _kernels.compiled("normalize", out.dtype)
+    kernel = compiled("normalize", out.dtype)
 
     def normalize_frames(t0: int, t1: int, *_: int) -> int:
         for t in range(t0, t1):

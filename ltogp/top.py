@@ -16,10 +16,11 @@ from ltogp._checks import (
     check_n_jobs,
     check_normalize,
     check_overlap,
+    check_radii,
 )
 from ltogp._geometry import block_ranges
 from ltogp._mapping import mapping_bins
-from ltogp.descriptor import EXACT, histogram, normalize_blocks
+from ltogp.descriptor import EXACT, channel_name, count_channel, geometry_of, normalize_blocks
 
 
 def histogram_top(
@@ -28,11 +29,12 @@ def histogram_top(
     *,
     radius: int | Sequence[int] = 1,
     mode: str = "nearest",
-    templates: ArrayLike | None = None,
+    templates: str | ArrayLike | None = "ltogp",
     mapping: str = "default",
     overlap: float = 0.0,
     mask: ArrayLike | None = None,
     normalize: str | None = None,
+    channel_axis: int | None = None,
     n_jobs: int | None = None,
 ) -> NDArray[np.float32]:
     """Count the LTOGP codes of a clip on three orthogonal planes, in each block of its images.
@@ -45,7 +47,8 @@ def histogram_top(
     Parameters
     ----------
     frames : array of shape (T, H, W)
-        The frames of one clip, at least one; dtypes as for :func:`ltogp.encode`.
+        The frames of one clip, at least one; dtypes as for :func:`ltogp.encode`. In colour, see
+        `channel_axis`.
     blocks : (int, int), default=(8, 8)
         Rows and columns of blocks (by, bx), at most (H, W).
     radius, mode, templates, mapping, n_jobs
@@ -54,17 +57,25 @@ def histogram_top(
         As for :func:`ltogp.histogram`; each histogram of each plane is normalized by itself.
     mask : array of bool, of shape (H, W) or (T, H, W), optional
         Count only pixels where it is True, on all three planes.
+    channel_axis : int, optional
+        Which axis of `frames` holds the channels of clips in colour, (T, H, W, n_channels) being -1.
 
     Returns
     -------
-    histograms : array of float32, of shape (3*n_radii*by*bx*n_bins,)
-        In the order plane (XY, XT, YT), radius, block row, block column, bin: element
-        ``(((plane*n_radii + r)*by + i)*bx + j)*n_bins + bin``. Counts, unless normalized, exact up to 2**24.
+    histograms : array of float32, of shape (n_channels*3*n_radii*by*bx*n_bins,)
+        In the order channel, plane (XY, XT, YT), radius, block row, block column, bin: element
+        ``((((c*3 + plane)*n_radii + r)*by + i)*bx + j)*n_bins + bin``. Counts, unless normalized, exact up to
+        2**24.
 
     Raises
     ------
     TypeError, ValueError
         As :func:`ltogp.histogram`; also a ValueError if there is no frame or `frames` is a single image.
+
+    Warns
+    -----
+    UserWarning
+        As :func:`ltogp.encode`.
 
     See Also
     --------
@@ -83,20 +94,47 @@ def histogram_top(
     >>> ltogp.histogram_top(clip, blocks=(4, 3), mapping="uniform", normalize="l1").shape
     (360,)
     """
-    stack, shape = check_images(frames, "frames")
-    if len(shape) != 3 or len(stack) == 0:
-        raise ValueError(f"frames has shape {shape}; must be (T, H, W) with at least one frame")
-    if stack.dtype.kind == "f":  # here, for the position in the clip
-        check_finite([t for t, image in enumerate(stack) if not np.isfinite(image).all()], stack, "frames")
-    n_frames, height, width = shape
-    by, bx = check_blocks(blocks, height, width)
-    shared = check_overlap(overlap)
-    rows, columns = block_ranges(height, by, 1, shared), block_ranges(width, bx, 1, shared)
+    channels, shape = check_images(frames, "frames", channel_axis)
+    if len(shape) != 3 or shape[0] == 0:
+        colours = "" if channel_axis is None else " and an axis of channels"
+        raise ValueError(
+            f"frames has shape {np.shape(frames)}; must be (T, H, W){colours} with at least one frame"
+        )
+    checked = check_blocks(blocks, *shape[1:]), check_radii(radius), check_overlap(overlap)
     _, n_bins = mapping_bins(mapping)
     norm = check_normalize(normalize)
-    visible = None if mask is None else np.broadcast_to(check_mask(mask, shape).view(bool), shape)
+    visible = None if mask is None else np.broadcast_to(check_mask(mask, shape), shape)
+    threads = check_n_jobs(n_jobs, channels[0].size)
+    parts = []
+    for c, stack in enumerate(channels):
+        name = channel_name("frames", c, channels)
+        parts.append(_count(stack, *checked, mode, templates, mapping, visible, threads, name))
+    out = np.concatenate(parts)
+    if norm:
+        normalize_blocks(out[None], n_bins, norm, threads)
+    return out
 
-    threads = check_n_jobs(n_jobs, stack.size)
+
+def _count(
+    stack: NDArray[Any],
+    blocks: tuple[int, int],
+    radii: list[int],
+    overlap: float,
+    mode: str,
+    templates: str | ArrayLike | None,
+    mapping: str,
+    visible: NDArray[np.uint8] | None,
+    threads: int,
+    name: str,
+) -> NDArray[np.float32]:
+    """Return the counts of one channel (T, H, W)."""
+    (n_frames, height, width), (by, bx) = stack.shape, blocks
+    if stack.dtype.kind == "f":  # here, for the position in the clip
+        *_, limit = geometry_of(height, width, radii[0], mode, templates, stack.dtype)
+        beyond = [t for t, image in enumerate(stack) if not (np.abs(image) <= limit).all()]
+        check_finite(beyond, stack, limit, name)
+    rows, columns = block_ranges(height, by, 1, overlap), block_ranges(width, bx, 1, overlap)
+    _, n_bins = mapping_bins(mapping)
     # Of each plane, the axes of its images in `stack` and their blocks; and which images share histograms.
     xy, xt, yt = ((0, 1, 2), (by, bx)), ((1, 0, 2), (1, bx)), ((2, 0, 1), (1, by))
     planes = ((xy, [(0, n_frames)]), (xt, rows.tolist()), (yt, columns.tolist()))
@@ -104,34 +142,28 @@ def histogram_top(
     pieces = []
     for p, ((axes, _), groups) in enumerate(planes):
         # A few images at a time, so that memory does not grow with the clip; float32 sums them exactly.
-        step = max(1, min(64, EXACT // (shape[axes[1]] * shape[axes[2]])))
+        step = max(1, min(64, EXACT // (stack.shape[axes[1]] * stack.shape[axes[2]])))
         for g, (first, last) in enumerate(groups):
             pieces += [(p, g, t, min(t + step, last)) for t in range(first, last, step)]
     lock = Lock()
 
     def count(p: int, g: int, first: int, last: int) -> int:
         """Add the histograms of images first:last of plane p to the sum of group g."""
-        axes, images_blocks = planes[p][0]
-        counts = histogram(
-            stack.transpose(axes)[first:last],
-            images_blocks,
-            radius=radius,
-            mode=mode,
-            templates=templates,
-            mapping=mapping,
-            overlap=overlap,
-            mask=None if visible is None else visible.transpose(axes)[first:last],
-            n_jobs=1,
-        ).sum(axis=0)
+        axes, (rows_of_blocks, columns_of_blocks) = planes[p][0]
+        images = stack.transpose(axes)[first:last]
+        seen = None if visible is None else visible.transpose(axes)[first:last]
+        counts = np.empty(
+            (last - first, len(radii) * rows_of_blocks * columns_of_blocks * n_bins), np.float32
+        )
+        options = (radii, mode, templates, mapping, overlap, seen, 1)
+        count_channel(images, (rows_of_blocks, columns_of_blocks), *options, counts, name)
+        total = counts.sum(axis=0).astype(np.float64)
         with lock:  # integers: exact in float64, in any order
-            sums[p][g] = sums[p][g] + counts.astype(np.float64)
+            sums[p][g] = sums[p][g] + total
         return -1
 
     _threads.run(count, pieces, threads)
     of_xy = np.array(sums[0]).reshape(-1, by, bx, n_bins)
     of_xt = np.array(sums[1]).reshape(by, -1, bx, n_bins).transpose(1, 0, 2, 3)
     of_yt = np.array(sums[2]).reshape(bx, -1, by, n_bins).transpose(1, 2, 0, 3)
-    out = np.stack([of_xy, of_xt, of_yt]).astype(np.float32).ravel()
-    if norm:
-        normalize_blocks(out[None], n_bins, norm, threads)
-    return out
+    return np.stack([of_xy, of_xt, of_yt]).astype(np.float32).ravel()

@@ -1,20 +1,21 @@
 """ltogp.encode and ltogp.histogram against NumPy and scipy.ndimage."""
 
 import re
-from pathlib import Path
 
 import hypothesis.extra.numpy as hnp
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.lib.stride_tricks import as_strided
 from PIL import Image
 from scipy.ndimage import correlate
+from skimage import data
+from skimage.color import rgb2gray
 
 import ltogp
-from ltogp import _kernels
+from ltogp import _compilation
 
-FACES = sorted((Path(__file__).parents[2] / "shared" / "data" / "faces").glob("*.pgm"))
 # The same borders as numpy.pad calls them.
 PAD = {
     "nearest": "edge",
@@ -81,7 +82,7 @@ def templates_of_radius(radius):
 @pytest.fixture(params=["planes", "counters"])
 def way(request, monkeypatch):
     """Both ways to count, on any processor: without the instruction the first is only slow."""
-    monkeypatch.setattr(_kernels, "counts_bits", lambda: request.param == "planes")
+    monkeypatch.setattr(_compilation, "counts_bits", lambda: request.param == "planes")
 
 
 # ------------------------------------------------------------------------------------------ against NumPy
@@ -102,10 +103,21 @@ def test_codes_and_histogram(dtype, mode, radius, shape):
 
 @pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("blocks", [(1, 1), (1, 7), (9, 2), (8, 8), (16, 16)])
-def test_faces(blocks):
-    images = np.stack([np.asarray(Image.open(path)) for path in FACES])
+def test_pictures(blocks):
+    grey = np.round(rgb2gray(data.astronaut()) * 255).astype(np.uint8)
+    pictures = [grey, data.brick(), data.grass(), data.gravel()]
+    assert_histograms(np.stack(pictures)[:, 100:211, 301:392], blocks)  # odd sizes, and a view
+
+
+@pytest.mark.usefixtures("way")
+def test_faces(real_data):
+    images = np.stack([np.asarray(Image.open(path)) for path in sorted((real_data / "faces").glob("*.pgm"))])
     assert images.shape == (26, 112, 92)
-    images = images[:, :111, 1:]  # odd sizes, and a view
+    for blocks in [(1, 1), (1, 7), (9, 2), (8, 8), (16, 16)]:
+        assert_histograms(images[:, :111, 1:], blocks)
+
+
+def assert_histograms(images, blocks):
     counts = ltogp.histogram(images, blocks)
     codes = ltogp.encode(images)
     for i, image in enumerate(images):
@@ -145,7 +157,7 @@ def test_any_image(case, overlap):
     np.testing.assert_array_equal(ltogp.encode(image, radius=radius, mode=mode), codes)
     with pytest.MonkeyPatch.context() as patch:
         for planes in (True, False):
-            patch.setattr(_kernels, "counts_bits", lambda planes=planes: planes)
+            patch.setattr(_compilation, "counts_bits", lambda planes=planes: planes)
             counts = ltogp.histogram(image, blocks, radius=radius, mode=mode)
             np.testing.assert_array_equal(counts, numpy_histogram(codes, blocks))
             shared = ltogp.histogram(image, blocks, radius=radius, mode=mode, overlap=overlap)
@@ -168,23 +180,23 @@ def test_blocks_of_any_width(width):
 
 
 def test_which_way(monkeypatch):
-    counts_bits = _kernels.counts_bits.__wrapped__
-    monkeypatch.setattr(_kernels.config, "CPU_NAME", "generic")
+    counts_bits = _compilation.counts_bits.__wrapped__
+    monkeypatch.setattr(_compilation.config, "CPU_NAME", "generic")
     assert not counts_bits()  # NUMBA_CPU_NAME=generic, whatever this processor has
-    monkeypatch.setattr(_kernels.config, "CPU_FEATURES", "+avx512bw,+avx512vpopcntdq")
+    monkeypatch.setattr(_compilation.config, "CPU_FEATURES", "+avx512bw,+avx512vpopcntdq")
     assert counts_bits()
-    monkeypatch.setattr(_kernels.config, "CPU_FEATURES", "+avx512bw,-avx512vpopcntdq")
+    monkeypatch.setattr(_compilation.config, "CPU_FEATURES", "+avx512bw,-avx512vpopcntdq")
     assert not counts_bits()
-    monkeypatch.setattr(_kernels.config, "CPU_NAME", None)
-    monkeypatch.setattr(_kernels.config, "CPU_FEATURES", None)
+    monkeypatch.setattr(_compilation.config, "CPU_NAME", None)
+    monkeypatch.setattr(_compilation.config, "CPU_FEATURES", None)
     for features in ({"avx512bw": True}, {"avx512bw": True, "avx512vpopcntdq": True}):
-        monkeypatch.setattr(_kernels, "get_host_cpu_features", lambda features=features: features)
+        monkeypatch.setattr(_compilation, "get_host_cpu_features", lambda features=features: features)
         assert counts_bits() == (len(features) == 2)
 
     def unknown():
         raise RuntimeError("no such processor")
 
-    monkeypatch.setattr(_kernels, "get_host_cpu_features", unknown)
+    monkeypatch.setattr(_compilation, "get_host_cpu_features", unknown)
     assert not counts_bits()
 
 
@@ -248,18 +260,55 @@ def test_floats_are_computed_from_left_to_right():
     image = (np.arange(256) / 255).reshape(1, -1)
     for dtype in ("float32", "float64"):
         x = image.astype(dtype)
-        codes = ltogp.encode(x)
+        with pytest.warns(UserWarning, match="looks like integers divided by 255"):
+            codes = ltogp.encode(x)
         np.testing.assert_array_equal(codes, numpy_codes(x))
         assert (codes != ltogp.encode(np.arange(256, dtype=np.uint16).reshape(1, -1))).any()
 
 
-def test_huge_floats():
-    largest = np.finfo(np.float32).max
-    image = np.random.default_rng(0).uniform(-1, 1, (20, 20)).astype(np.float32) * largest
-    image[5] = image[:, 5] = largest
-    with np.errstate(over="ignore"):
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_huge_floats(dtype):
+    # Up to a quarter of the largest float nothing overflows; beyond, c - 2a + b = 1.7 - 2 * 1 + 1.7 could.
+    quarter = np.finfo(dtype).max / np.dtype(dtype).type(4)
+    image = np.random.default_rng(0).uniform(-1, 1, (20, 20)).astype(dtype) * quarter
+    image[5], image[:, 5] = quarter, -quarter
+    with np.errstate(over="raise"):
         expected = numpy_codes(image)
     np.testing.assert_array_equal(ltogp.encode(image), expected)
+    np.testing.assert_array_equal(ltogp.histogram(image, (3, 2)), numpy_histogram(expected, (3, 2)))
+    image[7, 9] = np.nextafter(quarter, np.inf, dtype=dtype)
+    for function in (ltogp.encode, ltogp.histogram, lambda x: ltogp.histogram_top(x[None])):
+        with pytest.raises(
+            ValueError, match=r"holds (8\.5|4\.49).* at frame 0, row 7, column 9; must be within"
+        ):
+            function(image)
+
+
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_tiny_floats(dtype):
+    # Multiples of the smallest number there is, whose differences are exact unless they are flushed to zero.
+    tiny = np.finfo(dtype).smallest_subnormal
+    numbers = np.random.default_rng(0).integers(0, 4, (20, 70), dtype=np.uint8)
+    image = (numbers * tiny).astype(dtype)
+    assert len(np.unique(image)) == 4
+    for templates in ("ltogp", "lbp", "central"):
+        expected = ltogp.histogram(numbers, (3, 2), templates=templates)
+        np.testing.assert_array_equal(ltogp.histogram(image, (3, 2), templates=templates), expected)
+    np.testing.assert_array_equal(ltogp.encode(image), numpy_codes(numbers))
+
+
+def test_templates_do_not_overflow():
+    image = np.full((8, 9), 1e300)
+    for weight in (1e10, -1e10):
+        with pytest.raises(ValueError, match=r"image holds 1e\+300 at frame 0.*must be within \+-3\.6e\+296"):
+            ltogp.encode(image, templates=np.full((8, 5, 5), weight))
+    image *= 1e-4
+    assert (ltogp.encode(image, templates=np.full((8, 5, 5), 1e10)) == 255).all()
+    assert (ltogp.encode(image, templates=np.full((8, 5, 5), -1e10)) == 0).all()
+    with pytest.raises(ValueError, match="templates holds weights beyond 1e250; divide them"):
+        ltogp.encode(image, templates=np.full((8, 5, 5), 1e251))
 
 
 # ------------------------------------------------------------------------------------------- properties
@@ -380,6 +429,20 @@ def test_out():
     assert one[255] == big.size
 
 
+def test_out_must_not_share_memory():
+    stack = np.zeros((4, 128, 129), np.float32)
+    out = stack.reshape(4, -1)[:, :16384]
+    with pytest.raises(ValueError, match="out shares memory with images"):
+        ltogp.histogram(stack, out=out)
+    with pytest.raises(ValueError, match="out shares memory with mask"):
+        ltogp.histogram(GOOD, out=out, mask=stack.view(bool)[0, :20, :30])
+    wide = np.zeros((4, 16384 + 600), np.float32)  # side by side is well
+    ltogp.histogram(wide[:, :600].reshape(4, 20, 30), out=wide[:, 600:])
+    images = as_strided(wide, (4, 20, 30), (wide.strides[0], 120, 4))
+    ltogp.histogram(images, out=wide[:, 600:])
+    np.testing.assert_array_equal(wide[:, 600:].sum(axis=1), 600)
+
+
 # ---------------------------------------------------------------------------------------------- damage
 
 GOOD = np.zeros((4, 20, 30), np.uint8)
@@ -394,13 +457,12 @@ WITH_INF[-1, -1] = -np.inf
     ("images", "options", "error", "message"),
     [
         (
-            GOOD.astype(np.int64),
+            GOOD.astype(complex),
             {},
             TypeError,
-            "images has dtype int64; must be one of bool, uint8, uint16, float32",
+            "images has dtype complex128; must be bool, an integer, float16, float32 or float64: take np.abs",
         ),
-        (GOOD.astype(complex), {}, TypeError, "dtype complex128"),
-        (GOOD.astype(object), {}, TypeError, "dtype object"),
+        (GOOD.astype(object), {}, TypeError, "dtype object; must be bool, an integer, float16"),
         (np.ma.masked_equal(GOOD, 0), {}, TypeError, "masked array"),
         (GOOD[0, 0], {}, ValueError, "shape (30,); must be (H, W) or (T, H, W)"),
         (GOOD[..., None], {}, ValueError, "shape (4, 20, 30, 1); must be (H, W) or (T, H, W)"),
@@ -446,10 +508,14 @@ WITH_INF[-1, -1] = -np.inf
             "radius is 2, but belongs to the default",
         ),
         (GOOD, {"n_jobs": 0}, ValueError, "n_jobs is 0; must be None, -1 or at least 1"),
+        (GOOD, {"templates": "lpb"}, ValueError, "templates is 'lpb'; must be one of ltogp, lbp, central or"),
+        (GOOD, {"templates": np.ma.ones((8, 3, 3))}, TypeError, "templates is a masked array"),
         (GOOD, {"n_jobs": 1.5}, TypeError, "n_jobs is 1.5; must be None or an integer"),
     ],
 )
 def test_bad_input(function, images, options, error, message):
+    if function is ltogp.encode:
+        message = message.replace("images", "image")
     with pytest.raises(error, match=re.escape(message)):
         function(images, **options)
 
@@ -469,6 +535,12 @@ def test_bad_input(function, images, options, error, message):
         ({"out": np.empty((16384,), "f4")}, ValueError, "out has shape (16384,); must be (4, 16384)"),
         ({"out": np.empty((4, 32768), "f4")[:, ::2]}, ValueError, "out has gaps along its last axis"),
         ({"out": np.broadcast_to(np.float32(0), (4, 16384))}, ValueError, "out is read-only"),
+        ({"out": np.ma.zeros((4, 16384), "f4")}, TypeError, "out is a masked array"),
+        (
+            {"out": as_strided(np.zeros(20000, "f4"), (4, 16384), (4, 4))},
+            ValueError,
+            "out has rows that share",
+        ),
     ],
 )
 def test_bad_histogram_options(options, error, message):

@@ -112,18 +112,18 @@ def test_fork_after_use():
     run_python(
         """
 import os, threading, numpy as np, ltogp
-from ltogp import _kernels, _threads
+from ltogp import _compilation, _threads
 stack = np.random.default_rng(0).integers(0, 256, (64, 128, 128), dtype=np.uint8)
 expected = ltogp.histogram(stack)
 _threads._lock.acquire()  # as if another thread held them at the fork
-_kernels._lock.acquire()
+_compilation._lock.acquire()
 child = os.fork()
 if child == 0:
     same = all((ltogp.histogram(stack, n_jobs=n) == expected).all() for n in (1, None, None))
     same = same and ltogp.encode(stack.astype(np.float32)).shape == stack.shape  # compiles, or loads
     os._exit(0 if same else 3)
 _threads._lock.release()
-_kernels._lock.release()
+_compilation._lock.release()
 assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 assert (ltogp.histogram(stack) == expected).all()
 """
