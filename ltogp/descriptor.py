@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ltogp import _threads
+from ltogp import _compilation, _threads
 from ltogp._checks import (
     FLIP,
     check_blocks,
@@ -24,7 +24,6 @@ from ltogp._checks import (
     check_templates,
     largest,
 )
-from ltogp._compilation import compiled, counts_bits
 from ltogp._geometry import block_length, block_ranges, border_sources, split_work
 from ltogp._mapping import mapping_bins
 
@@ -324,7 +323,7 @@ def encode_channel(
     n_frames, height, width = stack.shape
     geometry = geometry_of(height, width, radius, mode, templates, stack.dtype)
     codes = np.empty(stack.shape, np.uint8)
-    kernel = compiled("encode", stack.dtype, options=table is not None)
+    kernel = _compilation.compiled("encode", stack.dtype, options=table is not None)
 
     def encode_rows(t0: int, t1: int, y0: int, y1: int) -> int:
         return kernel(stack, t0, t1, y0, y1, *geometry, codes, table)
@@ -368,8 +367,8 @@ def count_channel(
 
     options = visible is not None or mapping != "default"
     *_, weights, _, limit = geometries[0]
-    planes = not options and not len(weights) and counts_bits()
-    kernel = compiled("planes" if planes else "histogram", stack.dtype, options)
+    planes = not options and not len(weights) and _compilation.counts_bits()
+    kernel = _compilation.compiled("planes" if planes else "histogram", stack.dtype, options)
     table = bins if options else None
     mask = (NO_MASK if visible is None else visible) if options else None
 
@@ -430,7 +429,7 @@ def _geometry(
 
 def normalize_blocks(out: NDArray[np.float32], n_bins: int, norm: int, threads: int) -> None:
     """Normalize each n_bins columns of `out` (n, ...) in place, as `_kernels.normalize` says."""
-    kernel = compiled("normalize", out.dtype)
+    kernel = _compilation.compiled("normalize", out.dtype)
 
     def normalize_frames(t0: int, t1: int, *_: int) -> int:
         for t in range(t0, t1):

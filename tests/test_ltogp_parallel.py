@@ -1,10 +1,8 @@
-"""ltogp from many threads and processes, and what it costs to import and compile."""
+"""ltogp from many threads and processes."""
 
 import ctypes.util
-import json
 import os
 import platform
-import shutil
 import subprocess
 import sys
 import threading
@@ -248,92 +246,3 @@ def test_no_copy_of_the_stack(view, dtype):
         assert tracemalloc.get_traced_memory()[1] < codes.nbytes + 400_000
     finally:
         tracemalloc.stop()
-
-
-# ------------------------------------------------------------------------------------- import and caching
-
-
-def test_import_loads_neither_scikit_learn_nor_scipy():
-    out = run_python(
-        """
-import sys, numba
-loaded = set(sys.modules)  # numba looks at scipy's version
-import ltogp
-ltogp.histogram
-assert "LTOGP" in dir(ltogp)
-print(sorted({"sklearn", "scipy", "joblib", "pandas"} & {m.split(".")[0] for m in set(sys.modules) - loaded}))
-ltogp.LTOGP
-assert "sklearn" in sys.modules
-"""
-    )
-    assert out.strip() == "[]"
-
-
-def test_first_call_leaves_scipy_linalg_to_those_who_need_it():
-    run_python(
-        """
-import sys, numba, numpy as np, ltogp
-ltogp.encode(np.eye(3, dtype=np.uint8))
-assert "scipy.linalg" not in sys.modules
-
-@numba.njit
-def users_own(a, x):
-    return np.dot(a, a), np.linalg.inv(a), np.convolve(x, x)
-
-a = np.array([[2.0, 1.0], [0.0, 4.0]])
-for actual, expected in zip(users_own(a, a[0]), (a @ a, np.linalg.inv(a), np.convolve(a[0], a[0]))):
-    np.testing.assert_allclose(actual, expected)
-assert "scipy.linalg" in sys.modules
-from numba.np import arraymath, linalg
-assert arraymath.ensure_blas is linalg.ensure_blas and linalg.ensure_blas.__module__ == linalg.__name__
-"""
-    )
-
-
-def test_unknown_attribute():
-    with pytest.raises(AttributeError, match="module 'ltogp' has no attribute 'lbp'"):
-        ltogp.lbp  # noqa: B018
-
-
-@pytest.mark.parametrize("user_cache", ["writable", "missing"])
-def test_package_in_a_directory_without_write_permission(tmp_path, user_cache):
-    package = tmp_path / "site-packages" / "ltogp"
-    shutil.copytree(Path(ltogp.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
-    # Nothing can be written to a file; permissions would not stop root.
-    (package / "__pycache__").touch()
-    cache = tmp_path / "cache"
-    if user_cache == "missing":
-        cache.touch()
-    code = """
-import numpy as np, ltogp
-assert ltogp.__file__.startswith(__import__("os").environ["PYTHONPATH"])
-print(ltogp.encode(np.eye(3, dtype=np.uint8)).sum())
-"""
-    environment = {
-        "PYTHONPATH": str(package.parent),
-        "XDG_CACHE_HOME": str(cache),
-        "NUMBA_CACHE_DIR": "",
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "NUMBA_DEBUG_CACHE": "1",
-    }
-    total = str(ltogp.encode(np.eye(3, dtype=np.uint8)).sum())
-    out = run_python(code, tmp_path, **environment)
-    assert total in out.split()
-    if user_cache == "writable":
-        assert f"data saved to '{cache}" in out
-        out = run_python(code, tmp_path, **environment)
-        assert total in out.split()
-        assert f"data loaded from '{cache}" in out
-
-
-def test_kernels_mean_the_same_without_compilation():
-    image = np.random.default_rng(0).integers(0, 256, (25, 30)).astype(np.uint8)
-    expected = [ltogp.histogram(x, (1, 2)) for x in (image, image.astype(np.float32), np.zeros_like(image))]
-    code = """
-import numpy as np, ltogp
-image = np.random.default_rng(0).integers(0, 256, (25, 30)).astype(np.uint8)
-for x in (image, image.astype(np.float32), np.zeros_like(image)):
-    print(ltogp.histogram(x, (1, 2)).astype(int).tolist())
-"""
-    out = run_python(code, NUMBA_DISABLE_JIT="1", PYTHONWARNINGS="ignore")
-    assert_same([np.array(json.loads(line), np.float32) for line in out.splitlines()], expected)
