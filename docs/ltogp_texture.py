@@ -6,7 +6,10 @@ Textures: patches of scikit-image's brick, grass and gravel, cut without overlap
 trains, the other is tested, then the other way round.
 
 Faces: whose half face is it? The left halves, mirrored, train and the right halves are tested, then the
-other way round; one portrait a subject. FACES is a folder of portraits of equal size; without it, no faces.
+other way round; one portrait a subject. FACES is a folder of portraits of equal size (.pgm, .png or .jpg);
+without it, no faces. README's figures are of the first portrait of 26 subjects of the ORL database, which
+AT&T Laboratories Cambridge offer at https://cam-orl.co.uk/facedatabase.html, free for research if they are
+credited.
 
 Both descriptors see the same pixels, in the same blocks, at the same radius r, with 256 bins and the same
 borders, and the classifier is the same: the nearest neighbour in Hellinger distance.
@@ -28,6 +31,9 @@ from sklearn.metrics import pairwise_distances_argmin
 
 import ltogp
 
+WHERE = (
+    "https://cam-orl.co.uk/facedatabase.html (AT&T Laboratories Cambridge; free for research, credit them)"
+)
 Images = NDArray[np.uint8]  # (n, H, W)
 Describe = Callable[[Images, tuple[int, int]], NDArray[np.float32]]
 
@@ -44,13 +50,19 @@ class Task(NamedTuple):
 def main(arguments: list[str]) -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(
-        description="Classify textures and faces by LTOGP, and by LBP beside it."
+        description="Classify scikit-image's textures, and faces, by LTOGP, and by LBP beside it."
     )
     parser.add_argument(
-        "faces", nargs="?", type=Path, help="folder of portraits of equal size, one a subject"
+        "faces",
+        nargs="?",
+        type=Path,
+        help="folder of portraits of equal size, one a subject, as of the ORL database: " + WHERE,
     )
     faces = parser.parse_args(arguments).faces
-    tasks = [*texture_tasks(), *(face_tasks(faces) if faces else [])]
+    try:
+        tasks = [*texture_tasks(), *(face_tasks(faces) if faces else [])]
+    except (OSError, ValueError) as error:
+        parser.exit(2, f"{error}\n")
     print(f"{'task':<20}{'blocks':>8}{'classes':>9}{'tested':>8}{'chance':>8}", end="")
     print("".join(f"{name:>12}" for name in DESCRIPTORS))
     for task in tasks:
@@ -131,8 +143,18 @@ def patches(picture: Images, size: int) -> Images:
 
 def face_tasks(folder: Path) -> Iterator[Task]:
     """Yield the task of telling the subject from half a face, for several numbers of blocks."""
+    if not folder.is_dir():
+        raise ValueError(f"{folder} is not a folder of portraits; the ORL database is at {WHERE}")
     paths = sorted(path for path in folder.iterdir() if path.suffix in {".pgm", ".png", ".jpg"})
-    faces = np.stack([np.asarray(Image.open(path).convert("L")) for path in paths])
+    portraits = [np.asarray(Image.open(path).convert("L")) for path in paths]
+    sizes = {portrait.shape for portrait in portraits}
+    if len(paths) < 2 or len(sizes) > 1:
+        found = f"{len(paths)} portraits" + (" of several sizes" if len(sizes) > 1 else "")
+        raise ValueError(
+            f"{folder} holds {found}; it must hold two or more of one size, .pgm, .png or .jpg, as those of "
+            f"the ORL database: {WHERE}"
+        )
+    faces = np.stack(portraits)
     half = faces.shape[2] // 2
     halves = faces[:, :, :half][:, :, ::-1], faces[:, :, -half:]
     for blocks in ((1, 1), (4, 2), (7, 3)):
