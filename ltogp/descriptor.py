@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from functools import lru_cache
-from math import ceil
+from math import ceil, prod
 from typing import Any
 
 import numpy as np
@@ -138,14 +138,12 @@ def encode(
     channels, shape = check_images(image, "image", channel_axis)
     radius, (bins, _) = check_radius(radius), mapping_bins(mapping)
     table = None if mapping == "default" else bins
-    threads = check_n_jobs(n_jobs, channels[0].size)
+    threads = check_n_jobs(n_jobs, prod(shape))
     codes = [
-        encode_channel(stack, radius, mode, templates, table, threads, channel_name("image", c, channels))
-        for c, stack in enumerate(channels)
+        encode_channel(stack, radius, mode, templates, table, threads, name).reshape(shape)
+        for name, stack in channels.items()
     ]
-    if channel_axis is None:
-        return codes[0].reshape(shape)
-    return np.stack([of_channel.reshape(shape) for of_channel in codes], axis=channel_axis)
+    return codes[0] if channel_axis is None else np.stack(codes, axis=channel_axis)
 
 
 def histogram(
@@ -258,16 +256,16 @@ def histogram(
         images,
         "images",
         blocks,
-        radius=radius,
-        mode=mode,
-        templates=templates,
-        mapping=mapping,
-        overlap=overlap,
-        mask=mask,
-        normalize=normalize,
-        channel_axis=channel_axis,
-        out=out,
-        n_jobs=n_jobs,
+        radius,
+        mode,
+        templates,
+        mapping,
+        overlap,
+        mask,
+        normalize,
+        channel_axis,
+        out,
+        n_jobs,
     )
 
 
@@ -275,7 +273,6 @@ def histogram_of(
     images: ArrayLike,
     name: str,
     blocks: tuple[int, int],
-    *,
     radius: int | Sequence[int],
     mode: str,
     templates: str | ArrayLike | None,
@@ -284,7 +281,7 @@ def histogram_of(
     mask: ArrayLike | None,
     normalize: str | None,
     channel_axis: int | None,
-    out: NDArray[np.float32] | None = None,
+    out: NDArray[np.float32] | None,
     n_jobs: int | None,
 ) -> NDArray[np.float32]:
     """As `histogram`; errors call the images `name`."""
@@ -293,18 +290,20 @@ def histogram_of(
     by, bx = check_blocks(blocks, height, width)
     shared, radii, norm = check_overlap(overlap), check_radii(radius), check_normalize(normalize)
     _, n_bins = mapping_bins(mapping)
-    visible = None if mask is None else np.broadcast_to(check_mask(mask, shape), channels[0].shape)
-    threads = check_n_jobs(n_jobs, channels[0].size)
+    visible = (
+        None if mask is None else np.broadcast_to(check_mask(mask, shape), (prod(shape[:-2]), *shape[-2:]))
+    )
+    threads = check_n_jobs(n_jobs, prod(shape))
     n = len(radii) * by * bx * n_bins  # of one channel
     if out is None:
         out = np.empty((*shape[:-2], len(channels) * n), np.float32)
     else:
-        check_out(out, (*shape[:-2], len(channels) * n), channels, mask)
+        check_out(out, (*shape[:-2], len(channels) * n), channels.values(), mask)
     flat = out[None] if out.ndim == 1 else out
-    for c, stack in enumerate(channels):
+    for c, (called, stack) in enumerate(channels.items()):
         part = flat if len(channels) == 1 else flat[:, c * n : (c + 1) * n]
         options = (radii, mode, templates, mapping, shared, visible, threads)
-        count_channel(stack, (by, bx), *options, part, channel_name(name, c, channels))
+        count_channel(stack, (by, bx), *options, part, called)
     if norm:
         normalize_blocks(flat, n_bins, norm, threads)
     return out
@@ -393,16 +392,11 @@ def count_channel(
         out[...] = by_cut.sum(axis=2, dtype=np.float64).reshape(out.shape)
 
 
-def channel_name(name: str, c: int, channels: list[NDArray[Any]]) -> str:
-    """Return how an error calls the images of channel c."""
-    return name if len(channels) == 1 else f"channel {c} of {name}"
-
-
 def geometry_of(
     height: int, width: int, radius: int, mode: str, templates: str | ArrayLike | None, dtype: np.dtype
 ) -> tuple[Any, ...]:
     """Return what kernels take as rows, columns, reach, taps, weights, flip and limit."""
-    if templates is None or isinstance(templates, str):
+    if isinstance(templates, str) or templates is None:
         return _named_geometry(height, width, radius, mode, templates, dtype)
     return _geometry(height, width, mode, dtype, *check_templates(templates, radius))
 

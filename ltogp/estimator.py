@@ -167,6 +167,7 @@ class LTOGP(TransformerMixin, BaseEstimator):
             "overlap": self.overlap,
             "mask": self.mask,
             "normalize": self.normalize,
+            "out": None,
             "n_jobs": self.n_jobs,
         }
         if isinstance(images, list):

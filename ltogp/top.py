@@ -1,6 +1,7 @@
 """LTOGP on three orthogonal planes of a clip."""
 
 from collections.abc import Sequence
+from math import prod
 from threading import Lock
 from typing import Any
 
@@ -20,7 +21,7 @@ from ltogp._checks import (
 )
 from ltogp._geometry import block_ranges
 from ltogp._mapping import mapping_bins
-from ltogp.descriptor import EXACT, channel_name, count_channel, geometry_of, normalize_blocks
+from ltogp.descriptor import EXACT, count_channel, geometry_of, normalize_blocks
 
 
 def histogram_top(
@@ -104,11 +105,11 @@ def histogram_top(
     _, n_bins = mapping_bins(mapping)
     norm = check_normalize(normalize)
     visible = None if mask is None else np.broadcast_to(check_mask(mask, shape), shape)
-    threads = check_n_jobs(n_jobs, channels[0].size)
-    parts = []
-    for c, stack in enumerate(channels):
-        name = channel_name("frames", c, channels)
-        parts.append(_count(stack, *checked, mode, templates, mapping, visible, threads, name))
+    threads = check_n_jobs(n_jobs, prod(shape))
+    parts = [
+        _count(stack, *checked, mode, templates, mapping, visible, threads, name)
+        for name, stack in channels.items()
+    ]
     out = np.concatenate(parts)
     if norm:
         normalize_blocks(out[None], n_bins, norm, threads)
