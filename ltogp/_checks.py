@@ -15,13 +15,8 @@ NORMS = {None: 0, "l1": 1, "l2": 2, "l1-sqrt": 3}  # and what the kernel calls t
 READ = "np.asarray(PIL.Image.open(path).convert('L'))"
 # Work below this many pixels stays on the calling thread.
 _SMALL = 1 << 18
-# The dtypes there are kernels for, and what they subtract pixels from: see `rises` in _kernels.py.
-FLIP: dict[np.dtype, Any] = {
-    np.dtype(np.uint8): np.uint8(255),
-    np.dtype(np.uint16): np.uint16(65535),
-    np.dtype(np.float32): np.float32(0),
-    np.dtype(np.float64): np.float64(0),
-}
+# The dtypes there are kernels for.
+_KERNELS = frozenset(map(np.dtype, (np.uint8, np.uint16, np.float32, np.float64)))
 # Other integers become the first of these whose range holds them all. In the floats c - 2a + b is then exact.
 _FOR_INTEGERS = (
     (np.uint8, 0, 2**8 - 1),
@@ -40,7 +35,7 @@ def check_images(
     """
     stack = _check_array(images, name)
     shape, dtype = stack.shape, stack.dtype
-    if dtype not in FLIP:
+    if dtype not in _KERNELS:
         stack = _with_kernels(stack, name)
     if channel_axis is None:
         if len(shape) == 2:
@@ -76,7 +71,7 @@ def refuse_colour(shape: tuple[int, ...], name: str) -> None:
 
 def _check_array(images: Any, name: str) -> NDArray[Any]:
     """Return the images as an array, unless it would be one of something else than numbers."""
-    if type(images) is np.ndarray and images.dtype in FLIP:
+    if type(images) is np.ndarray and images.dtype in _KERNELS:
         return images
     if isinstance(images, np.ma.MaskedArray) or (
         isinstance(images, list | tuple) and any(isinstance(image, np.ma.MaskedArray) for image in images)
@@ -308,7 +303,7 @@ def _check_weights(templates: Any, radius: int) -> NDArray[np.float64]:
 def largest(dtype: np.dtype, taps: NDArray[np.intp], weights: NDArray[np.float64]) -> Any:
     """Return the largest pixel, of this dtype, whose weighted sums cannot overflow."""
     if dtype.kind != "f":
-        return FLIP[dtype]  # whatever the weights: they are below 1e250
+        return dtype.type(np.iinfo(dtype).max)  # whatever the weights: they are below 1e250
     limit = float(np.finfo(dtype).max) / 4  # of c - 2a + b
     if len(
         weights

@@ -54,7 +54,7 @@ def _compiled(name: str, dtype: np.dtype, options: bool) -> Callable[..., int]:
     frames = types.Array(number, 3, "A", readonly=True, aligned=False)
     sources = types.Array(types.intp, 1, "C", readonly=True)
     weights = types.Array(types.float64, 1, "C", readonly=True)
-    geometry = (sources, sources, n, pairs, weights, number, number)
+    geometry = (sources, sources, n, pairs, weights, number)
     table = types.Array(types.uint8, 1, "C", readonly=True) if options else types.none
     mask = types.Array(types.uint8, 3, "A", readonly=True, aligned=False) if options else types.none
     if name == "encode":

@@ -20,7 +20,7 @@ _CHUNK = 1 << 16
 # Each returns -1, or the first frame that holds a NaN or a number beyond +-limit.
 
 
-def encode(frames, t0, t1, y0, y1, rows, columns, reach, taps, weights, flip, limit, codes, table):
+def encode(frames, t0, t1, y0, y1, rows, columns, reach, taps, weights, limit, codes, table):
     """Write the codes of rows y0:y1 of frames t0:t1, or what `table` maps them to, to `codes` (T, H, W)."""
     width = frames.shape[2]
     stride, height = chunk_shape(frames, reach)
@@ -32,12 +32,12 @@ def encode(frames, t0, t1, y0, y1, rows, columns, reach, taps, weights, flip, li
         above = 0
         for y in range(y0, y1, height):
             n_rows = min(height, y1 - y)
-            fits = fill_padded(frames, t, y, n_rows, above, rows, columns, reach, flip, limit, padded, stride)
+            fits = fill_padded(frames, t, y, n_rows, above, rows, columns, reach, limit, padded, stride)
             above = n_rows
             if not fits and bad < 0:
                 bad = t
             if len(weights):
-                code_templates(padded, n_rows, stride, reach, taps, weights, flip, sums, chunk)
+                code_templates(padded, n_rows, stride, reach, taps, weights, flip_of(limit), sums, chunk)
             else:
                 code_gradients(padded, n_rows, stride, reach, chunk)
             if table is not None:
@@ -62,7 +62,6 @@ def histogram(
     reach,
     taps,
     weights,
-    flip,
     limit,
     out,
     o,
@@ -94,14 +93,12 @@ def histogram(
             bottom = bands[b, 1]
             for y in range(bands[b, 0], bottom, height):
                 n_rows = min(height, bottom - y)
-                fits = fill_padded(
-                    frames, t, y, n_rows, above, rows, columns, reach, flip, limit, padded, stride
-                )
+                fits = fill_padded(frames, t, y, n_rows, above, rows, columns, reach, limit, padded, stride)
                 above = n_rows
                 if not fits and bad < 0:
                     bad = t
                 if len(weights):
-                    code_templates(padded, n_rows, stride, reach, taps, weights, flip, sums, chunk)
+                    code_templates(padded, n_rows, stride, reach, taps, weights, flip_of(limit), sums, chunk)
                 else:
                     code_gradients(padded, n_rows, stride, reach, chunk)
                 if table is not None:
@@ -152,12 +149,14 @@ def chunk_shape(frames, reach):
 
 
 @njit
-def fill_padded(frames, t, y, n_rows, above, rows, columns, reach, flip, limit, padded, stride):
-    """Copy flip - x of rows y - reach to y + n_rows + reach, with borders; return whether all |x| <= limit.
+def fill_padded(frames, t, y, n_rows, above, rows, columns, reach, limit, padded, stride):
+    """Copy `flip_of(limit)` - x of rows y - reach to y + n_rows + reach; return whether all |x| <= limit.
 
-    `rows` and `columns` name the source of each padded row and column, -1 being zero. `above` is the number
-    of rows of the chunk right above this one, or 0: the rows that both need are moved, not read again.
+    With borders: `rows` and `columns` name the source of each padded row and column, -1 being zero. `above`
+    is the number of rows of the chunk right above this one, or 0: the rows that both need are moved, not read
+    again.
     """
+    flip = flip_of(limit)
     f, width, left, s = _i(t), _i(frames.shape[2]), _i(reach), _i(stride)
     right = left + width
     shared = _i(2 * reach) if above else _i(0)
@@ -194,6 +193,18 @@ def fill_column(padded, s, r0, r1, x, left, source, flip):
     else:
         for r in range(r0, r1):
             padded[r * s + x] = padded[r * s + left + _i(source)]
+
+
+def flip_of(limit):
+    """Return what pixels are subtracted from, see `rises`: of integers the limit, their largest, else 0."""
+    return limit if isinstance(limit, np.integer) else limit - limit
+
+
+@overload(flip_of)
+def _flip_of(limit):
+    if isinstance(limit, types.Integer):
+        return lambda limit: limit
+    return lambda limit: limit - limit
 
 
 def all_within(padded, o, width, limit):

@@ -39,7 +39,6 @@ def histogram(
     reach,
     taps,
     weights,
-    flip,
     limit,
     out,
     o,
@@ -63,9 +62,7 @@ def histogram(
             bottom = bands[b, 1]
             for y in range(bands[b, 0], bottom, height):
                 n_rows = min(height, bottom - y)
-                fits = fill_padded(
-                    frames, t, y, n_rows, above, rows, columns, reach, flip, limit, padded, stride
-                )
+                fits = fill_padded(frames, t, y, n_rows, above, rows, columns, reach, limit, padded, stride)
                 above = n_rows
                 if not fits and bad < 0:
                     bad = t

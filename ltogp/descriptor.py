@@ -10,7 +10,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from ltogp import _compilation, _threads
 from ltogp._checks import (
-    FLIP,
     check_blocks,
     check_finite,
     check_images,
@@ -365,7 +364,7 @@ def count_channel(
     counts = out if cuts == 1 else np.empty((n_frames, len(geometries) * n_counts), np.float32)
 
     options = visible is not None or mapping != "default"
-    *_, weights, _, limit = geometries[0]
+    *_, weights, limit = geometries[0]
     planes = not options and not len(weights) and _compilation.counts_bits()
     kernel = _compilation.compiled("planes" if planes else "histogram", stack.dtype, options)
     table = bins if options else None
@@ -395,7 +394,7 @@ def count_channel(
 def geometry_of(
     height: int, width: int, radius: int, mode: str, templates: str | ArrayLike | None, dtype: np.dtype
 ) -> tuple[Any, ...]:
-    """Return what kernels take as rows, columns, reach, taps, weights, flip and limit."""
+    """Return what kernels take as rows, columns, reach, taps, weights and limit."""
     if isinstance(templates, str) or templates is None:
         return _named_geometry(height, width, radius, mode, templates, dtype)
     return _geometry(height, width, mode, dtype, *check_templates(templates, radius))
@@ -418,7 +417,7 @@ def _geometry(
     reach: int,
 ) -> tuple[Any, ...]:
     rows, columns = border_sources(height, reach, mode), border_sources(width, reach, mode)
-    return rows, columns, reach, taps, weights, FLIP[dtype], largest(dtype, taps, weights)
+    return rows, columns, reach, taps, weights, largest(dtype, taps, weights)
 
 
 def normalize_blocks(out: NDArray[np.float32], n_bins: int, norm: int, threads: int) -> None:
