@@ -33,10 +33,14 @@ def check_images(
 
     The channels are named as errors shall call them. `stacklevel` is that of the user's call, for a warning.
     """
-    stack = _check_array(images, name)
-    shape, dtype = stack.shape, stack.dtype
-    if dtype not in _KERNELS:
-        stack = _with_kernels(stack, name)
+    if type(images) is np.ndarray and images.dtype in _KERNELS:
+        stack = images
+        shape, dtype = stack.shape, stack.dtype
+    else:
+        stack = _check_array(images, name)
+        shape, dtype = stack.shape, stack.dtype
+        if dtype not in _KERNELS:
+            stack = _with_kernels(stack, name)
     if channel_axis is None:
         if len(shape) == 2:
             channels = {name: stack[None]}
@@ -71,8 +75,6 @@ def refuse_colour(shape: tuple[int, ...], name: str) -> None:
 
 def _check_array(images: Any, name: str) -> NDArray[Any]:
     """Return the images as an array, unless it would be one of something else than numbers."""
-    if type(images) is np.ndarray and images.dtype in _KERNELS:
-        return images
     if isinstance(images, np.ma.MaskedArray) or (
         isinstance(images, list | tuple) and any(isinstance(image, np.ma.MaskedArray) for image in images)
     ):

@@ -364,7 +364,7 @@ def count_channel(
     counts = out if cuts == 1 else np.empty((n_frames, len(geometries) * n_counts), np.float32)
 
     options = visible is not None or mapping != "default"
-    *_, weights, limit = geometries[0]
+    _, _, _, _, weights, limit = geometries[0]
     planes = not options and not len(weights) and _compilation.counts_bits()
     kernel = _compilation.compiled("planes" if planes else "histogram", stack.dtype, options)
     table = bins if options else None
