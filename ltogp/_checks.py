@@ -13,6 +13,8 @@ from ltogp import _threads
 
 NORMS = {None: 0, "l1": 1, "l2": 2, "l1-sqrt": 3}  # and what the kernel calls them
 READ = "np.asarray(PIL.Image.open(path).convert('L'))"
+# Kernels hold some rows with their borders: at this radius up to 2 GB.
+_LARGEST_RADIUS = 4096
 # Work below this many pixels stays on the calling thread.
 _SMALL = 1 << 18
 # The dtypes there are kernels for.
@@ -75,9 +77,7 @@ def refuse_colour(shape: tuple[int, ...], name: str) -> None:
 
 def _check_array(images: Any, name: str) -> NDArray[Any]:
     """Return the images as an array, unless it would be one of something else than numbers."""
-    if isinstance(images, np.ma.MaskedArray) or (
-        isinstance(images, list | tuple) and any(isinstance(image, np.ma.MaskedArray) for image in images)
-    ):
+    if _is_masked(images):
         raise TypeError(
             f"{name} is a masked array; its mask would be ignored. Fill it, as with {name}.filled(0); a mask "
             "given to ltogp.histogram says which pixels count"
@@ -236,16 +236,19 @@ def check_radii(radius: Any) -> list[int]:
         return [check_radius(radius, "an integer or a tuple of integers")]
     if not all(map(_is_int, radius)):
         raise TypeError(f"radius is {radius!r}; must be an integer or a tuple of integers")
-    if not radius or min(radius) < 1:
-        raise ValueError(f"radius is {radius!r}; must hold at least one integer, and each must be at least 1")
+    if not radius or min(radius) < 1 or max(radius) > _LARGEST_RADIUS:
+        raise ValueError(
+            f"radius is {radius!r}; must hold at least one integer, and each must be at least 1 and at most "
+            f"{_LARGEST_RADIUS}"
+        )
     return [int(r) for r in radius]
 
 
 def check_radius(radius: Any, wanted: str = "an integer") -> int:
     if not _is_int(radius):
         raise TypeError(f"radius is {radius!r}; must be {wanted}")
-    if radius < 1:
-        raise ValueError(f"radius is {radius}; must be at least 1")
+    if not 1 <= radius <= _LARGEST_RADIUS:
+        raise ValueError(f"radius is {radius}; must be at least 1 and at most {_LARGEST_RADIUS}")
     return int(radius)
 
 
@@ -262,31 +265,30 @@ def check_templates(templates: Any, radius: int) -> tuple[NDArray[np.intp], NDAr
     if templates is None or (isinstance(templates, str) and templates == "ltogp"):
         return np.empty((0, 3), np.intp), np.empty(0), 2 * radius
     if isinstance(templates, str):
-        weights = _named_templates(templates, radius)
-    else:
-        weights = _check_weights(templates, radius)
+        return _named_templates(templates, radius)
+    weights = _check_weights(templates, radius)
     kept = weights != 0
     kept[0, 0, 0] |= not kept.any()  # no weights at all would mean the default templates
     return np.ascontiguousarray(np.argwhere(kept), np.intp), weights[kept], weights.shape[1] // 2
 
 
-def _named_templates(name: str, r: int) -> NDArray[np.float64]:
+def _named_templates(name: str, r: int) -> tuple[NDArray[np.intp], NDArray[np.float64], int]:
     if name not in TEMPLATES:
         raise ValueError(
             f"templates is {name!r}; must be one of {', '.join(TEMPLATES)} or an array (8, k, k)"
         )
-    weights = np.zeros((8, 2 * r + 1, 2 * r + 1))
-    weights[:, r, r] = -1 if name == "lbp" else -2
+    taps = []
     for k, (dy, dx) in enumerate(_DIRECTIONS):
-        weights[k, r + dy * r, r + dx * r] = 1
+        taps += [(k, r, r, -1 if name == "lbp" else -2), (k, r + dy * r, r + dx * r, 1)]
         if name == "central":
-            weights[k, r - dy * r, r - dx * r] = 1
-    return weights
+            taps.append((k, r - dy * r, r - dx * r, 1))
+    ordered = np.array(sorted(taps), np.intp)
+    return np.ascontiguousarray(ordered[:, :3]), ordered[:, 3].astype(np.float64), r
 
 
 def _check_weights(templates: Any, radius: int) -> NDArray[np.float64]:
     if radius != 1:
-        raise ValueError(f"radius is {radius}, but belongs to the default templates; leave it 1 with others")
+        raise ValueError(f"radius is {radius}, but belongs to templates with a name; leave it 1 with others")
     refuse_masked(templates, "templates")
     weights = np.asarray(templates)
     if weights.dtype.kind not in "biuf":
@@ -348,8 +350,15 @@ def check_out(out: Any, shape: tuple[int, ...], images: Iterable[NDArray[Any]], 
 
 
 def refuse_masked(array: Any, name: str) -> None:
-    if isinstance(array, np.ma.MaskedArray):
+    if _is_masked(array):
         raise TypeError(f"{name} is a masked array; its mask would be ignored")
+
+
+def _is_masked(array: Any) -> bool:
+    """Whether it is a masked array, or a list with one in it."""
+    if isinstance(array, list | tuple):
+        return any(map(_is_masked, array))
+    return isinstance(array, np.ma.MaskedArray)
 
 
 def _is_int(value: Any) -> bool:

@@ -59,7 +59,7 @@ def encode(
         and memory-mapped ones too; of others a copy is made, in uint8 or uint16 if the numbers fit, else in
         float32 or float64.
     radius : int, default=1
-        Distance of :math:`a_k` in pixels, at least 1.
+        Distance of :math:`a_k` in pixels, from 1 to 4096.
     mode : {"nearest", "reflect", "mirror", "constant", "wrap"}, default="nearest"
         How the image goes on beyond its borders, as scipy.ndimage names it; "constant" means zeros.
     templates : {"ltogp", "lbp", "central"} or array of shape (8, k, k) with k odd, default="ltogp"

@@ -477,6 +477,7 @@ WITH_INF[-1, -1] = -np.inf
             "images holds nan at frame 2, row 3, column 5",
         ),
         (GOOD, {"radius": 0}, ValueError, "radius is 0; must be at least 1"),
+        (GOOD, {"radius": 4097}, ValueError, "radius is 4097; must be at least 1 and at most 4096"),
         (GOOD, {"radius": 1.0}, TypeError, "radius is 1.0; must be an integer"),
         (GOOD, {"radius": True}, TypeError, "radius is True; must be an integer"),
         (
@@ -505,11 +506,12 @@ WITH_INF[-1, -1] = -np.inf
             GOOD,
             {"templates": np.zeros((8, 3, 3)), "radius": 2},
             ValueError,
-            "radius is 2, but belongs to the default",
+            "radius is 2, but belongs to templates with a name",
         ),
         (GOOD, {"n_jobs": 0}, ValueError, "n_jobs is 0; must be None, -1 or at least 1"),
         (GOOD, {"templates": "lpb"}, ValueError, "templates is 'lpb'; must be one of ltogp, lbp, central or"),
         (GOOD, {"templates": np.ma.ones((8, 3, 3))}, TypeError, "templates is a masked array"),
+        (GOOD, {"templates": [np.ma.ones((3, 3))] * 8}, TypeError, "templates is a masked array"),
         (GOOD, {"n_jobs": 1.5}, TypeError, "n_jobs is 1.5; must be None or an integer"),
     ],
 )

@@ -341,6 +341,11 @@ def test_dask_map_blocks():
         ({"radius": ()}, ValueError, "radius is (); must hold at least one integer"),
         ({"radius": (1, 0)}, ValueError, "radius is (1, 0); must hold at least one integer, and each"),
         ({"radius": (1, 2.0)}, TypeError, "radius is (1, 2.0); must be an integer or a tuple of integers"),
+        (
+            {"radius": (1, 10**9)},
+            ValueError,
+            "radius is (1, 1000000000); must hold at least one integer, and",
+        ),
         ({"radius": "1"}, TypeError, "radius is '1'; must be an integer or a tuple of integers"),
         ({"radius": (1, 2), "templates": np.ones((8, 3, 3))}, ValueError, "radius is 2, but belongs to"),
         ({"normalize": "max"}, ValueError, "normalize is 'max'; must be None, l1, l2 or l1-sqrt"),
