@@ -193,7 +193,6 @@ class LTOGP(TransformerMixin, BaseEstimator):
 
     def _check_images(self, X: Any, reset: bool) -> NDArray[Any] | list[Any]:
         """Return X as an array (n, H, W), with channels of one more axis, or as a list; one image or more."""
-        refuse_masked(X, "X")
         grey = self.channel_axis is None
         n_axes = 2 if grey else 3
         wanted = "(H, W); in colour, set channel_axis=-1" if grey else "(H, W) and one axis of channels"
@@ -207,8 +206,9 @@ class LTOGP(TransformerMixin, BaseEstimator):
                         )
                     if np.ndim(image) != n_axes:
                         raise ValueError(f"X[{i}] has shape {np.shape(image)}; must be {wanted}")
-                return images
-        elif getattr(X, "ndim", 0) == n_axes + 1:
+                return images  # of which histogram_of refuses masked arrays
+        refuse_masked(X, "X")
+        if getattr(X, "ndim", 0) == n_axes + 1:
             if len(X) == 0:
                 raise ValueError(f"X has shape {X.shape}: it holds no image")
             if grey:
