@@ -2,12 +2,10 @@
 
     pytest bench/bench_evaluate.py --benchmark-only
 
-246 simulated clips of 26 subjects (portraits, CASME II's layout): leave one subject out with and without
+246 simulated clips of 26 drawn faces in CASME II's layout: leave one subject out with and without
 selection, and Fig. 4, 5 block grids x 8 values of N x 26 folds. The simulation and the features are made
 first, outside the timings. One round each: the runs are long.
 """
-
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,7 +15,6 @@ from sklearn.model_selection import LeaveOneGroupOut, cross_val_predict
 import microexpr
 from microexpr.experiment import Settings, evaluate
 
-FACES = Path(__file__).parents[2] / "shared" / "data" / "faces"
 GRIDS = [(b, b) for b in Settings().sweep_blocks]
 LOSO: list = []
 
@@ -26,7 +23,7 @@ LOSO: list = []
 def clips(tmp_path_factory):
     """Every grid's features of the simulation, and its table; the worker processes are started already."""
     Parallel(n_jobs=-1)(delayed(microexpr.make_classifier)() for _ in range(16))
-    root = microexpr.simulate(tmp_path_factory.mktemp("bench") / "data", faces=FACES)
+    root = microexpr.simulate(tmp_path_factory.mktemp("bench") / "data")
     return microexpr.extract(microexpr.read_casme2(root), blocks=GRIDS)
 
 

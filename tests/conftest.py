@@ -3,8 +3,11 @@
 import importlib.util
 import os
 from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
 import pytest
+from PIL import Image
 
 
 @pytest.fixture(scope="session")
@@ -26,6 +29,79 @@ def pytest_collection_modifyitems(items):
         if "real_data" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.data)
 
+
+class Videos(NamedTuple):
+    """H.264 videos of 360 x 640 pixels, 25 frames a second."""
+
+    face: Path  # a face in front of bricks, 72 frames; its index lies at the end of the file
+    streamed: Path  # the same, its index at the beginning
+    texture: Path  # 24 frames of grass: no face
+    box: tuple[int, int, int, int]  # top, left, height, width of her face, brows to chin
+
+
+@pytest.fixture(scope="session")
+def videos(tmp_path_factory):
+    """Videos of scikit-image's astronaut (NASA, public domain), her brows raised as `simulate` does it."""
+    from skimage import data
+
+    from microexpr.simulation import motion_field
+
+    folder = tmp_path_factory.mktemp("videos")
+    bricks = np.pad(data.brick()[:360], ((0, 0), (64, 64)), mode="wrap").astype(float)
+    bricks[:, 64:576] = _astronaut()[:360]
+    top, left, side = 63, 228, 111
+    face = (slice(top, top + side), slice(left, left + side))
+    field = motion_field("surprise", (side, side))
+    raised = [_moved(bricks, face, strength * field) for strength in np.linspace(0, 2, 72)]
+    _encode(folder / "face.mp4", raised)
+    _encode(folder / "streamed.mp4", raised, movflags="faststart")
+    grass = np.pad(data.grass()[:360], ((0, 0), (64, 64)), mode="wrap").astype(float)
+    _encode(folder / "texture.mp4", [np.roll(grass, t, axis=1) for t in range(24)])
+    return Videos(
+        folder / "face.mp4", folder / "streamed.mp4", folder / "texture.mp4", (top, left, side, side)
+    )
+
+
+@pytest.fixture(scope="session")
+def portraits(tmp_path_factory):
+    """A folder of 26 portraits, 112 x 92: 1.pgm is the astronaut, the others are scikit-image's LFW."""
+    from skimage import data
+
+    folder = tmp_path_factory.mktemp("portraits")
+    faces = [Image.fromarray(_astronaut()[70:166, 180:260])]
+    faces += [Image.fromarray(np.rint(255 * face).astype(np.uint8)) for face in data.lfw_subset()[:25]]
+    for number, face in enumerate(faces, start=1):
+        face.resize((92, 112), Image.Resampling.BICUBIC).save(folder / f"{number}.pgm")
+    return folder
+
+
+def _astronaut():
+    from skimage import data
+
+    return np.asarray(Image.fromarray(data.astronaut()).convert("L"))
+
+
+def _moved(picture, part, displacement):
+    from scipy import ndimage
+
+    moved = picture.copy()
+    grid = np.indices(displacement.shape[1:]).astype(float)
+    moved[part] = ndimage.map_coordinates(picture[part], grid - displacement, order=1, mode="nearest")
+    return moved
+
+
+def _encode(path, frames, **options):
+    """Write grey frames as H.264."""
+    import av
+
+    with av.open(str(path), "w", options=options) as container:
+        stream = container.add_stream("libx264", rate=25, options={"preset": "ultrafast", "threads": "1"})
+        stream.height, stream.width = frames[0].shape
+        stream.pix_fmt = "yuv420p"
+        for frame in frames:
+            picture = av.VideoFrame.from_ndarray(np.rint(frame).astype(np.uint8), format="gray")
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode())
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,6 @@ import microexpr
 from microexpr.cli import main
 from microexpr.store import FeatureStore
 
-VIDEO = Path(__file__).parents[2] / "shared" / "data" / "video"
 DEMO = ["--subjects", "3", "--clips", "15", "--frames", "5", "8", "--size", "68", "56", "--n-features", "40"]
 
 
@@ -27,12 +26,20 @@ def run(*arguments):
     )
 
 
+def test_describe_a_video(videos):
+    check_description(videos.face, 72)
+
+
 @pytest.mark.parametrize(("name", "count"), [("single_face.mp4", 72), ("WolfgangLanger_Pexels.mp4", 472)])
-def test_describe_a_video(name, count):
-    done = run("describe", VIDEO / name)
+def test_describe_a_real_video(real_data, name, count):
+    check_description(real_data / "video" / name, count)
+
+
+def check_description(path, count):
+    done = run("describe", path)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""  # no progress bar where there is no terminal
-    stem = Path(name).stem
+    stem = path.stem
     assert done.stdout.splitlines()[1:] == [f"wrote {stem}.npz", f"wrote {stem}.png"]
     stored = np.load(f"{stem}.npz")
     assert stored["u"].shape == (16384,)
@@ -53,13 +60,13 @@ def test_describe_a_folder_of_frames(tmp_path):
     assert Path("result.png").exists()
 
 
-def test_what_cannot_be_described(tmp_path):
+def test_what_cannot_be_described(tmp_path, videos):
     (tmp_path / "empty").mkdir()
     (tmp_path / "one").mkdir()
     Image.new("L", (20, 20)).save("one/1.png")
-    (tmp_path / "cut.mp4").write_bytes((VIDEO / "single_face.mp4").read_bytes()[:100_000])
+    (tmp_path / "cut.mp4").write_bytes(videos.face.read_bytes()[:100_000])
     for path, words in [
-        (VIDEO / "no_face.mp4", "no face found"),
+        (videos.texture, "no face found"),
         ("cut.mp4", "not a readable video"),
         ("empty", "holds no images"),
         ("missing.mp4", "no such file or folder"),
@@ -74,9 +81,9 @@ def test_what_cannot_be_described(tmp_path):
         assert str(path) in done.stderr
 
 
-def test_a_result_that_could_not_be_written_is_refused_first(capsys):
+def test_a_result_that_could_not_be_written_is_refused_first(capsys, videos):
     assert main(["demo", *DEMO, "--out", "missing/plot.png"]) == 2
-    assert main(["describe", str(VIDEO / "single_face.mp4"), "--out", "missing/result"]) == 2
+    assert main(["describe", str(videos.face), "--out", "missing/result"]) == 2
     assert capsys.readouterr().err.count("missing: no such folder to write into\n") == 2
 
 
@@ -122,11 +129,11 @@ def test_simulate(capsys):
     assert "not an empty folder" in capsys.readouterr().err
 
 
-def test_without_the_extras(tmp_path):
+def test_without_the_extras(tmp_path, videos):
     """What is missing is named, with the extra that brings it."""
     for module, arguments, words in [
-        ("av", ["describe", VIDEO / "single_face.mp4"], "microexpr[video]"),
-        ("skimage", ["describe", VIDEO / "single_face.mp4"], "microexpr[face]"),
+        ("av", ["describe", videos.face], "microexpr[video]"),
+        ("skimage", ["describe", videos.face], "microexpr[face]"),
         ("pandas", ["demo", *DEMO], "microexpr[datasets]"),
     ]:
         code = (

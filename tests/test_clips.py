@@ -3,7 +3,6 @@
 import hashlib
 import struct
 import zlib
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -25,8 +24,25 @@ from microexpr.clips import (
     stabilise,
 )
 
-DATA = Path(__file__).parents[2] / "shared" / "data"
-VIDEO = DATA / "video"
+REAL = ["single_face.mp4", "WolfgangLanger_Pexels.mp4"]
+
+
+@pytest.fixture(params=["face", "streamed", *(pytest.param(name, marks=pytest.mark.data) for name in REAL)])
+def video(request, videos):
+    """A video with a face in it: made here, or where MICROEXPR_DATA is, a real one."""
+    if request.param in REAL:
+        return request.getfixturevalue("real_data") / "video" / request.param
+    return getattr(videos, request.param)
+
+
+@pytest.fixture(params=["face", pytest.param("single_face.mp4", marks=pytest.mark.data)])
+def scene(request, videos):
+    """The first frames of such a video, whole."""
+    if request.param in REAL:
+        path = request.getfixturevalue("real_data") / "video" / request.param
+    else:
+        path = videos.face
+    return read_clip(path, face=False, size=None)[:3]
 
 
 def write_frames(folder, count=12, size=(40, 32), name="img{}.png", seed=0):
@@ -37,33 +53,47 @@ def write_frames(folder, count=12, size=(40, 32), name="img{}.png", seed=0):
     return frames
 
 
-def test_a_face_video_is_cropped_and_resized():
-    frames = read_clip(VIDEO / "single_face.mp4")
-    assert frames.shape == (72, 128, 128)
+def test_a_face_video_is_cropped_and_resized(video):
+    frames = read_clip(video)
+    assert frames.shape == (472 if video.name == REAL[1] else 72, 128, 128)
     assert frames.dtype == np.uint8
     assert frames.std() > 10
     # the crop holds a face: the cascade finds one again, and it fills most of the frame
     assert min(find_face(frames[::18], margin=0)[2:]) > 80
 
 
-@pytest.mark.parametrize(("name", "count"), [("single_face.mp4", 72), ("WolfgangLanger_Pexels.mp4", 472)])
-def test_whole_frames_of_a_video(name, count):
-    frames = read_clip(VIDEO / name, face=False, size=None)
-    assert frames.shape == (count, 360, 640)
+def test_the_face_is_where_it_was_put(videos):
+    frames = read_clip(videos.face, face=False, size=None)
+    top, left, height, width = find_face(frames[::18], margin=0)
+    found, placed = np.zeros(frames[0].shape, bool), np.zeros(frames[0].shape, bool)
+    found[top : top + height, left : left + width] = True
+    top, left, height, width = videos.box
+    placed[top : top + height, left : left + width] = True
+    assert (found & placed).sum() > 0.6 * (found | placed).sum()
 
 
-def test_no_face():
+def test_whole_frames_of_a_video(video):
+    frames = read_clip(video, face=False, size=None)
+    assert frames.shape == (472 if video.name == REAL[1] else 72, 360, 640)
+
+
+def test_no_face(videos):
+    with pytest.raises(ClipError, match=r"texture\.mp4: no face found"):
+        read_clip(videos.texture)
+    assert len(read_clip(videos.texture, face=False)) == 24
+
+
+def test_no_face_in_a_real_video(real_data):
     with pytest.raises(ClipError, match=r"no_face\.mp4: no face found"):
-        read_clip(VIDEO / "no_face.mp4")
+        read_clip(real_data / "video" / "no_face.mp4")
     # it is whole, although 3 of the 98 frames it announces are not for showing
-    assert len(read_clip(VIDEO / "no_face.mp4", face=False)) == 95
+    assert len(read_clip(real_data / "video" / "no_face.mp4", face=False)) == 95
 
 
 @pytest.mark.parametrize("share", [0.0, 0.001, 0.1, 0.5, 0.9, 0.99])
-@pytest.mark.parametrize("name", ["single_face.mp4", "WolfgangLanger_Pexels.mp4"])
-def test_a_truncated_video(tmp_path, name, share):
-    data = (VIDEO / name).read_bytes()
-    path = tmp_path / name
+def test_a_truncated_video(tmp_path, video, share):
+    data = video.read_bytes()
+    path = tmp_path / video.name
     path.write_bytes(data[: int(share * len(data))])
     with pytest.raises(ClipError, match=r"ends early|not a readable video") as error:
         read_clip(path)
@@ -71,8 +101,10 @@ def test_a_truncated_video(tmp_path, name, share):
     assert "\n" not in str(error.value)
 
 
-def test_garbage_in_the_middle_of_a_video(tmp_path):
-    data = bytearray((VIDEO / "WolfgangLanger_Pexels.mp4").read_bytes())
+@pytest.mark.parametrize("name", ["face.mp4", pytest.param(REAL[1], marks=pytest.mark.data)])
+def test_garbage_in_the_middle_of_a_video(request, tmp_path, videos, name):
+    whole = request.getfixturevalue("real_data") / "video" / name if name in REAL else videos.face
+    data = bytearray(whole.read_bytes())
     middle = len(data) // 2
     data[middle : middle + 2000] = np.random.default_rng(0).bytes(2000)
     path = tmp_path / "damaged.mp4"
@@ -143,38 +175,36 @@ def test_luma_of_a_colour_jpeg_is_what_the_full_decoder_gives(tmp_path):
     np.testing.assert_allclose(read_image(path).astype(int), luma, atol=2)
 
 
-def test_face_in_a_folder(tmp_path):
-    frames = read_clip(VIDEO / "single_face.mp4", face=False, size=None)[:3]
-    for number, frame in enumerate(frames):
+def test_face_in_a_folder(tmp_path, scene):
+    for number, frame in enumerate(scene):
         Image.fromarray(frame).save(tmp_path / f"{number}.png")
-    top, left, height, width = find_face(frames, margin=0.1)
-    expected = np.stack([resize(f[top : top + height, left : left + width], (128, 128)) for f in frames])
+    top, left, height, width = find_face(scene, margin=0.1)
+    expected = np.stack([resize(f[top : top + height, left : left + width], (128, 128)) for f in scene])
     np.testing.assert_array_equal(read_clip(tmp_path, face=True), expected)
 
 
-def test_margin_stops_at_the_frame():
-    frames = read_clip(VIDEO / "single_face.mp4", face=False, size=None)[:1]
-    small, large = (find_face(frames, margin) for margin in (0.0, 5.0))
+def test_margin_stops_at_the_frame(scene):
+    small, large = (find_face(scene[:1], margin) for margin in (0.0, 5.0))
     assert large == (0, 0, 360, 640)
     assert small[2] == small[3]
 
 
 @pytest.mark.parametrize("margin", [-0.5, np.nan, np.inf])
-def test_margin_below_zero(margin):
+def test_margin_below_zero(margin, videos):
     with pytest.raises(ValueError, match=f"^margin is {margin}; it must be 0 or more"):
-        read_clip(VIDEO / "single_face.mp4", margin=margin)
+        read_clip(videos.face, margin=margin)
 
 
-def test_a_large_frame_gives_the_same_face():
-    frame = read_clip(VIDEO / "single_face.mp4", face=False, size=None)[0]
+def test_a_large_frame_gives_the_same_face(scene):
+    frame = scene[0]
     box = np.array(find_face([frame]))
     doubled = np.array(find_face([resize(frame, (1440, 2560))]))
     np.testing.assert_allclose(doubled / 4, box, atol=15)
 
 
-def test_the_rounding_of_the_pixels_does_not_move_the_face():
+def test_the_rounding_of_the_pixels_does_not_move_the_face(scene):
     """A grey level here and there: the single largest detection would jump by a sixth of the face."""
-    frame = read_clip(VIDEO / "single_face.mp4", face=False, size=None)[0]
+    frame = scene[0]
     boxes = []
     for seed in range(4):
         noise = np.random.default_rng(seed).normal(size=frame.shape)
@@ -188,16 +218,13 @@ def test_read_frames_keeps_the_order_given(tmp_path):
     np.testing.assert_array_equal(read_frames(paths[::-1], None), frames[::-1])
 
 
-def portrait(size=(96, 80)):
-    return np.asarray(
-        Image.open(DATA / "faces" / "01.pgm").resize((size[1], size[0]), Image.Resampling.BICUBIC),
-        dtype=float,
-    )
+@pytest.fixture
+def portrait(portraits):
+    return np.asarray(Image.open(portraits / "1.pgm").resize((80, 96), Image.Resampling.BICUBIC), dtype=float)
 
 
-def drifting(shifts, noise=1.0):
+def drifting(face, shifts, noise=1.0):
     rng = np.random.default_rng(0)
-    face = portrait()
     frames = [ndimage.shift(face, shift, order=3, mode="mirror") for shift in shifts]
     return np.clip(np.rint(frames + noise * rng.standard_normal((len(shifts), *face.shape))), 0, 255).astype(
         np.uint8
@@ -207,17 +234,17 @@ def drifting(shifts, noise=1.0):
 SHIFTS = np.array([[0, 0], [0.5, -0.25], [-1.3, 0.7], [2.0, 3.0], [-0.1, -4.6]])
 
 
-def test_drift_is_measured_to_a_few_hundredths_of_a_pixel():
-    frames = drifting(SHIFTS)
+def test_drift_is_measured_to_a_few_hundredths_of_a_pixel(portrait):
+    frames = drifting(portrait, SHIFTS)
     np.testing.assert_allclose(drift(frames), SHIFTS, atol=0.06)
     np.testing.assert_array_equal(drift(frames[[0, 3]], subpixel=False), SHIFTS[[0, 3]])
     assert not drift(frames[[0, 0]]).any()
     assert not drift(np.full((3, 20, 20), 7, np.uint8)).any()  # nothing to see
 
 
-def test_subpixel_drift_is_where_the_interpolated_correlation_is_largest():
+def test_subpixel_drift_is_where_the_interpolated_correlation_is_largest(portrait):
     """Against the inverse transform written out on a grid of 1/16 pixel."""
-    frames = drifting(SHIFTS)[:, :24, :20]
+    frames = drifting(portrait, SHIFTS)[:, :24, :20]
     window = np.hanning(26)[1:-1, None] * np.hanning(22)[1:-1]
     F = np.fft.fft2((frames - frames.mean(axis=(1, 2), keepdims=True)) * window)
     cross = F * F[0].conj()
@@ -235,8 +262,8 @@ def test_subpixel_drift_is_where_the_interpolated_correlation_is_largest():
         np.testing.assert_allclose(found, [grid[y], grid[x]], atol=1 / 16)
 
 
-def test_stabilise_brings_frames_back():
-    frames = drifting(SHIFTS, noise=0.0)
+def test_stabilise_brings_frames_back(portrait):
+    frames = drifting(portrait, SHIFTS, noise=0.0)
     inner = (slice(None), slice(8, -8), slice(8, -8))
     before = abs(frames.astype(float) - frames[0])[inner].max(axis=(1, 2))
     after = abs(stabilise(frames).astype(float) - frames[0])[inner].mean(axis=(1, 2))
@@ -261,13 +288,13 @@ def test_resample_in_time():
         resample(frames[:1], 5)
 
 
-def test_options_in_the_order_decode_stabilise_resample(tmp_path):
-    frames = drifting(SHIFTS)
+def test_options_in_the_order_decode_stabilise_resample(tmp_path, portrait, videos):
+    frames = drifting(portrait, SHIFTS)
     for number, frame in enumerate(frames):
         Image.fromarray(frame).save(tmp_path / f"{number}.png")
     expected = resample(stabilise(frames, "subpixel"), 8)
     np.testing.assert_array_equal(read_clip(tmp_path, size=None, stabilise="subpixel", n_frames=8), expected)
-    video = read_clip(VIDEO / "single_face.mp4", face=False, size=(36, 64), n_frames=10)
+    video = read_clip(videos.face, face=False, size=(36, 64), n_frames=10)
     assert video.shape == (10, 36, 64)
     for wrong in ({"stabilise": True}, {"n_frames": 0}):
         with pytest.raises(ValueError, match=f"{next(iter(wrong))} is "):

@@ -2,7 +2,6 @@
 
 import hashlib
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,7 +12,6 @@ from microexpr import describe, extract, read_casme2, simulate
 from microexpr.clips import ClipError, read_frames, read_image
 from microexpr.simulation import CLASSES, PROPORTIONS, draw_face, motion_field
 
-FACES = Path(__file__).parents[2] / "shared" / "data" / "faces"
 SMALL = {"subjects": 3, "clips": 7, "frames": (5, 9), "size": (68, 56)}
 SHEET = "CASME2-coding-simulated.xlsx"
 
@@ -69,13 +67,21 @@ def test_the_same_seed_gives_the_same_files_at_any_number_of_threads(small, tmp_
     assert digest(simulate(tmp_path / "b", **SMALL, seed=1)) != digest(small)
 
 
-def test_portraits_as_subjects(tmp_path):
+def test_portraits_as_subjects(tmp_path, portraits):
+    check_portraits(tmp_path, portraits, "{}.pgm")
+
+
+def test_real_portraits_as_subjects(tmp_path, real_data):
+    check_portraits(tmp_path, real_data / "faces", "{:02d}.pgm")
+
+
+def check_portraits(tmp_path, faces, name):
     root = simulate(
-        tmp_path / "data", faces=FACES, **SMALL | {"noise": 0.0, "motion": (0.0, 0.0), "drift": 0.0}
+        tmp_path / "data", faces=faces, **SMALL | {"noise": 0.0, "motion": (0.0, 0.0), "drift": 0.0}
     )
     table = read_casme2(root)
     for row in table.itertuples():
-        portrait = read_image(FACES / f"{row.subject}.pgm", (68, 56)).astype(float)
+        portrait = read_image(faces / name.format(int(row.subject)), (68, 56)).astype(float)
         frames = read_frames(row.frames, None).astype(float)
         # all that is left is the change of light: the same portrait in each frame
         assert np.corrcoef(portrait.ravel(), frames[0].ravel())[0, 1] > 0.98
@@ -139,6 +145,14 @@ def test_faces_differ_by_seed():
     np.testing.assert_array_equal(draw_face((68, 56), 1), draw_face((68, 56), 1))
 
 
+def test_no_two_of_26_subjects_look_alike():
+    """As the subjects of a data set are drawn: other features, other skin."""
+    faces = np.array([draw_face((68, 56), [0, 1, subject]).ravel() for subject in range(26)])
+    correlations = np.corrcoef(faces)[~np.eye(26, dtype=bool)]
+    assert correlations.max() < 0.97
+    assert min(abs(a - b).mean() for i, a in enumerate(faces) for b in faces[:i]) > 5
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -165,9 +179,9 @@ def test_never_writes_into_a_folder_that_holds_something(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
-def test_too_few_portraits(tmp_path):
+def test_too_few_portraits(tmp_path, portraits):
     with pytest.raises(ValueError, match="holds 26 portraits; 30 subjects need 30"):
-        simulate(tmp_path / "data", **SMALL | {"subjects": 30, "clips": 30}, faces=FACES)
+        simulate(tmp_path / "data", **SMALL | {"subjects": 30, "clips": 30}, faces=portraits)
 
 
 def test_read_casme2(small):
