@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import tempfile
 import time
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from . import __version__
 
@@ -23,8 +25,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         return options.command(options) or 0
-    except (OSError, ValueError, ModuleNotFoundError) as error:
-        print(f"microexpr {options.name}: {error}", file=sys.stderr)
+    except (OSError, ValueError, ModuleNotFoundError, MemoryError) as error:
+        words = " ".join(str(error).split())  # a library's message may have several lines
+        if isinstance(error, MemoryError):
+            words = f"not enough memory: {words}"
+        print(f"microexpr {options.name}: {words}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"microexpr {options.name}: stopped", file=sys.stderr)
@@ -42,15 +47,23 @@ def _demo(options: argparse.Namespace) -> None:
 
     started = time.perf_counter()
     _check_parent(options.out)
+    if options.out.is_dir():
+        raise IsADirectoryError(f"{options.out} is a folder; --out is the file to write")
+    if options.n_features > 16384:
+        raise ValueError(f"n_features is {options.n_features}; 8 x 8 blocks give 16384 features")
+    classifiers = {
+        "all features": make_classifier("all", options.gamma, options.C),
+        f"{options.n_features} selected": make_classifier(options.n_features, options.gamma, options.C),
+    }
     with tempfile.TemporaryDirectory(prefix="microexpr-") as temporary:
         root = simulate(options.keep or Path(temporary) / "data", **_simulation(options))
         X, table = extract(read_casme2(root), n_jobs=options.jobs)
     y, subjects = table["emotion"].to_numpy(dtype=str), table["subject"].to_numpy(dtype=str)
     results = {}
-    for name, n_features in (("all features", "all"), (f"{options.n_features} selected", options.n_features)):
+    for name, classifier in classifiers.items():
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            results[name] = loso(X, y, subjects, make_classifier(n_features, options.gamma, options.C))
+            results[name] = loso(X, y, subjects, classifier)
         _say_once(caught)
 
     labels, counts = np.unique(y, return_counts=True)
@@ -209,8 +222,11 @@ def _save_confusions(results: dict, path: Path) -> None:
 
 def _check_parent(path: str | Path) -> None:
     """Raise before the work is done rather than after it."""
-    if not Path(path).parent.is_dir():
-        raise FileNotFoundError(f"{Path(path).parent}: no such folder to write into")
+    folder = Path(path).parent
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder}: no such folder to write into")
+    if not os.access(folder, os.W_OK):
+        raise PermissionError(f"{folder.resolve()}: this folder may not be written into; --out names another")
 
 
 def _matplotlib_is_there() -> bool:
@@ -237,8 +253,27 @@ def _simulation(options: argparse.Namespace) -> dict:
     return {name: getattr(options, name) for name in names} | {"n_jobs": options.jobs}
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Say it in one line, as every other error is said."""
+        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
+def _jobs(text: str) -> int:
+    """Read a number of threads or processes: what joblib takes, and no more than a machine could start."""
+    try:
+        jobs = int(text)
+    except ValueError:
+        jobs = 0
+    if not -1000 <= jobs <= 1000 or jobs == 0:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a number from 1 to 1000, or below 0 (-1: every core, -2: all but one)"
+        )
+    return jobs
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="microexpr", description="Micro-expression recognition by temporal order (Niu et al., 2019)."
     )
     parser.add_argument("--version", action="version", version=f"microexpr {__version__}")
@@ -349,7 +384,7 @@ def _add_extraction(parser: argparse.ArgumentParser) -> None:
         help="resample each clip in time to N frames, linearly (default: as they are)",
     )
     parser.add_argument("--strict", action="store_true", help="fail if any clip cannot be read or described")
-    parser.add_argument("--jobs", type=int, default=-1, metavar="J", help="threads (-1: every core)")
+    parser.add_argument("--jobs", type=_jobs, default=-1, metavar="J", help="threads (-1: every core)")
 
 
 # Options of `evaluate` that are fields of `experiment.Settings`, which has their defaults.
@@ -416,7 +451,7 @@ def _add_evaluation(parser: argparse.ArgumentParser) -> None:
     )
     for name, keywords in _SETTINGS.items():
         parser.add_argument(f"--{name.replace('_', '-')}", default=None, **keywords)  # type: ignore[arg-type]
-    parser.add_argument("--jobs", type=int, default=-1, metavar="J", help="processes (-1: every core)")
+    parser.add_argument("--jobs", type=_jobs, default=-1, metavar="J", help="processes (-1: every core)")
 
 
 def _command(commands, name, function, text):  # type: ignore[no-untyped-def]
@@ -465,4 +500,4 @@ def _add_simulation(
         help="of a frame, pixels (128 128)",
     )
     group.add_argument("--seed", type=int, default=0, help="(%(default)s)")
-    parser.add_argument("--jobs", type=int, default=-1, metavar="J", help="threads (-1: every core)")
+    parser.add_argument("--jobs", type=_jobs, default=-1, metavar="J", help="threads (-1: every core)")

@@ -9,6 +9,7 @@ import re
 import zlib
 from collections.abc import Iterable, Sequence
 from itertools import islice
+from numbers import Real
 from pathlib import Path
 from typing import IO, Any, Literal
 
@@ -35,6 +36,10 @@ Box = tuple[int, int, int, int]  # top, left, height, width
 Stabilise = Literal["integer", "subpixel"]
 
 _IMAGES = {".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".tif", ".tiff"}
+
+# Beyond what any clip has: an option with such a number is a slip, and would end in a MemoryError.
+_MOST_PIXELS = 65_500  # of a side: a JPEG's limit
+_MOST_FRAMES = 100_000
 
 
 class ClipError(ValueError):
@@ -83,14 +88,14 @@ def read_clip(
     FileNotFoundError
         If there is nothing at `path`.
     ClipError
-        If a file is damaged or ends early, there is no image or no face, or frames differ in size and
-        `size` is None.
+        If a file is damaged or ends early, there is no image or no face, frames differ in size and `size`
+        is None, or an image is grey with more than 8 bits (`read_image`).
     ModuleNotFoundError
         If PyAV (videos) or scikit-image (faces) is needed and not installed.
     ValueError
-        If `margin` is negative or not finite, or `stabilise` or `n_frames` is none of those above.
+        If `size`, `margin`, `stabilise` or `n_frames` is none of those above.
     """
-    check_options(stabilise, n_frames)
+    check_options(stabilise, n_frames, size)
     _check_margin(margin)  # here too: below, an error while a video is read is taken for the video's
     path = Path(path)
     if not path.exists():
@@ -142,9 +147,10 @@ def read_frames(
     FileNotFoundError
         If there is no such file.
     ClipError
-        If a file is damaged, there is none, or they differ in size and `size` is None.
+        If a file is damaged, there is none, they differ in size and `size` is None, `box` is not inside one,
+        or an image is grey with more than 8 bits (`read_image`).
     ValueError
-        If `stabilise` or `n_frames` is none of those above.
+        If `size`, `box`, `stabilise` or `n_frames` is none of those above.
     """
     return _read(paths, size, box, stabilise, n_frames, progress, None)
 
@@ -178,12 +184,19 @@ def read_image(path: str | os.PathLike[str], size: tuple[int, int] | None = None
     halve it first (``draft`` with the smaller size) takes half the time and gives other pixels, on frames of
     340 x 280 resized to 128 x 128 up to 11 grey levels away, with other LTOGP codes at half of the pixels
     (simulated frames).
+
+    A grey image of 16 or 32 bits or of floats is a ClipError: which of its values is white is not in the file
+    (a camera of 12 bits fills 16 up to 4095), and a wrong guess would darken or clip it. Read such files with
+    imageio and give `microexpr.describe` the array, whose uint16 it takes exactly. Of an image in colour of
+    16 bits a channel, the upper 8 are read.
     """
+    check_options(None, None, size)
     return _decode(path, path, None, size)
 
 
 def resize(frame: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
     """Resize a grey frame to (height, width) pixels: bilinear, anti-aliased where it shrinks."""
+    check_options(None, None, size)
     if frame.shape == tuple(size):
         return frame
     return np.asarray(Image.fromarray(frame).resize((size[1], size[0]), Image.Resampling.BILINEAR))
@@ -229,6 +242,7 @@ def drift(frames: NDArray[np.uint8], *, subpixel: bool = True) -> NDArray[np.flo
     array([[ 0. ,  0. ],
            [ 0.5, -2.2]])
     """
+    frames = _stack(frames)
     _, height, width = frames.shape
     window = np.hanning(height + 2)[1:-1, None] * np.hanning(width + 2)[1:-1]
     spectra = fft.rfft2((frames - frames.mean(axis=(1, 2), keepdims=True)) * window)
@@ -276,7 +290,10 @@ def stabilise(frames: NDArray[np.uint8], method: Stabilise = "subpixel") -> NDAr
     >>> bool((stabilise(np.stack([picture, moved]), "integer")[1, :, :-2] == picture[:, :-2]).all())
     True
     """
+    if method is None:
+        raise ValueError('method is None; it must be "integer" or "subpixel"')
     check_options(method, None)
+    frames = _stack(frames, np.uint8)
     shifts = drift(frames, subpixel=method == "subpixel")
     order = 3 if method == "subpixel" else 0
     out = frames.copy()
@@ -314,6 +331,9 @@ def resample(frames: NDArray[np.uint8], n_frames: int) -> NDArray[np.uint8]:
     [0, 5, 10, 25, 40]
     """
     check_options(None, n_frames)
+    if n_frames is None:
+        raise ValueError("n_frames is None; it must be a whole number of at least 2")
+    frames = _stack(frames, np.uint8)
     if len(frames) < 2:
         raise ClipError(f"the clip has {len(frames)} frame(s); resampling it in time needs at least 2")
     if n_frames == len(frames):
@@ -326,13 +346,46 @@ def resample(frames: NDArray[np.uint8], n_frames: int) -> NDArray[np.uint8]:
     return out
 
 
-def check_options(stabilise: Any, n_frames: Any) -> None:
+def check_options(stabilise: Any, n_frames: Any, size: Any = None) -> None:
     """Raise a ValueError unless these are what `read_frames` takes."""
-    if stabilise not in (None, "integer", "subpixel"):
+    if not (stabilise is None or (isinstance(stabilise, str) and stabilise in ("integer", "subpixel"))):
         raise ValueError(f'stabilise is {stabilise!r}; it must be "integer", "subpixel" or None')
-    whole = isinstance(n_frames, (int, np.integer)) and not isinstance(n_frames, bool)
-    if n_frames is not None and not (whole and n_frames >= 2):
-        raise ValueError(f"n_frames is {n_frames!r}; it must be a whole number of at least 2, or None")
+    if n_frames is not None and not (is_whole(n_frames) and 2 <= n_frames <= _MOST_FRAMES):
+        raise ValueError(
+            f"n_frames is {n_frames!r}; it must be a whole number of at least 2, or None, and not above "
+            f"{_MOST_FRAMES}"
+        )
+    if size is not None and not _are_whole(size, 2, least=1, most=_MOST_PIXELS):
+        raise ValueError(
+            f"size is {size!r}; it must be (height, width) in pixels, each from 1 to {_MOST_PIXELS}"
+        )
+
+
+def is_whole(value: Any) -> bool:
+    """Whether it is a whole number by its type; True and False are not."""
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+
+def _are_whole(values: Any, count: int, least: int, most: int) -> bool:
+    return np.shape(values) == (count,) and all(is_whole(v) and least <= v <= most for v in values)
+
+
+def _stack(frames: Any, dtype: Any = None) -> NDArray[Any]:
+    """Return the frames as an array of numbers (T, height, width), or raise what is wrong with them."""
+    if isinstance(frames, np.ma.MaskedArray):
+        raise TypeError("frames is a masked array; its mask would be ignored: fill it, or leave it out")
+    try:
+        frames = np.asarray(frames)
+    except ValueError as error:  # NumPy's own speaks of an inhomogeneous shape
+        raise ValueError("frames are of different sizes; they must be of one: resize them") from error
+    if frames.ndim != 3 or frames.size == 0:
+        raise ValueError(f"frames have shape {frames.shape}; they must be grey, (T, height, width)")
+    if frames.dtype.kind not in "biuf" or (dtype is not None and frames.dtype != dtype):
+        wanted = "numbers" if dtype is None else np.dtype(dtype)
+        raise TypeError(f"frames have dtype {frames.dtype}; they must be {wanted}")
+    if frames.dtype.kind == "f" and not np.isfinite(frames).all():
+        raise ValueError("frames hold NaN or infinity")
+    return frames
 
 
 def image_paths(folder: str | os.PathLike[str]) -> list[Path]:
@@ -425,7 +478,11 @@ def _read(
     progress: bool | None,
     sums: list[bytes] | None,
 ) -> NDArray[np.uint8]:
-    check_options(stabilise, n_frames)
+    check_options(stabilise, n_frames, size)
+    if isinstance(paths, (str, bytes, os.PathLike)):
+        raise ValueError(f"paths is {paths!r}; it must be a sequence of paths (read_clip reads a folder)")
+    if box is not None and not (_are_whole(box, 4, 0, _MOST_PIXELS) and box[2] > 0 < box[3]):
+        raise ValueError(f"box is {box!r}; it must be (top, left, height, width) in pixels")
     if len(paths) == 0:
         raise ClipError("the clip has no frames")
     frames = []
@@ -456,12 +513,17 @@ def _decode(
         with Image.open(file) as image:
             if image.mode[0] in "IF":  # Pillow would clip these to 8 bits without a word
                 raise ClipError(
-                    f"{path} has pixels of mode {image.mode}; images of 8 bits a channel are read"
+                    f"{path} has pixels of mode {image.mode}, but images of 8 bits a channel are read: "
+                    "convert it to 8 bits, or give microexpr.describe the frames as an array of uint16"
                 )
             image.draft("L", image.size)  # a JPEG then decodes its luma only
             grey = image if image.mode == "L" else image.convert("L")
             if box is not None:
                 top, left, height, width = box
+                if left + width > grey.width or top + height > grey.height:  # Pillow would fill up with black
+                    raise ClipError(
+                        f"{path} is {grey.height} x {grey.width} pixels; box {box} is not inside it"
+                    )
                 grey = grey.crop((left, top, left + width, top + height))
             if size is not None and grey.size != (size[1], size[0]):
                 grey = grey.resize((size[1], size[0]), Image.Resampling.BILINEAR)
@@ -489,7 +551,7 @@ def _settle(frames: NDArray[np.uint8], method: Stabilise | None, n_frames: int |
 
 
 def _check_margin(margin: float) -> None:
-    if not 0 <= margin < np.inf:
+    if isinstance(margin, bool) or not isinstance(margin, Real) or not 0 <= margin < np.inf:
         raise ValueError(f"margin is {margin}; it must be 0 or more, as a fraction of the face")
 
 

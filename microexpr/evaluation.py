@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, clone
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, recall_score
 from sklearn.model_selection import GroupKFold, LeaveOneGroupOut, LeaveOneOut
-from sklearn.utils import check_consistent_length, column_or_1d
+from sklearn.utils import check_array, check_consistent_length
 from tqdm import tqdm
 
+from .clips import is_whole
 from .pipeline import make_classifier
 
 __all__ = ["PROTOCOLS", "McNemar", "Scores", "bootstrap", "interval", "loso", "mcnemar", "pooled", "splits"]
@@ -26,6 +27,10 @@ PROTOCOLS = {
     "composite": "leave one subject out of all data sets together",
     "cross": "train on the first data set, test on each other one",
 }
+
+
+#: Of `bootstrap`: more would need gigabytes and change no digit.
+MOST_RESAMPLES = 1_000_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,7 +144,7 @@ def splits(
     [0 1 2] [3]
     """
     subjects = people(groups, datasets)
-    sources = np.zeros(len(subjects), int) if datasets is None else column_or_1d(datasets)
+    sources = np.zeros(len(subjects), int) if datasets is None else _column("datasets", datasets)
     names = list(dict.fromkeys(sources.tolist()))  # in the order given: "cross" trains on the first
     n_subjects = len(np.unique(subjects))
     if protocol not in PROTOCOLS:
@@ -154,7 +159,7 @@ def splits(
     if n_subjects < 2:
         raise ValueError(f"groups holds {n_subjects} subject(s); leaving one out needs at least 2")
     if protocol == "kfold":
-        if not 2 <= n_splits <= n_subjects:
+        if not is_whole(n_splits) or not 2 <= n_splits <= n_subjects:
             raise ValueError(
                 f"n_splits is {n_splits}; with {n_subjects} subjects it must be 2 to {n_subjects}"
             )
@@ -164,11 +169,14 @@ def splits(
 
 def people(groups: ArrayLike, datasets: ArrayLike | None = None) -> NDArray:
     """Subject of each sample, with the data set in the name if there are several."""
-    subjects = column_or_1d(groups)
-    if datasets is None or len(np.unique(np.asarray(datasets))) < 2:
+    subjects = _column("groups", groups)
+    if datasets is None:
         return subjects
-    check_consistent_length(subjects, datasets)
-    return np.array([f"{d}/{s}" for d, s in zip(np.asarray(datasets), subjects, strict=True)])
+    sources = _column("datasets", datasets)
+    check_consistent_length(subjects, sources)
+    if len(np.unique(sources)) < 2:
+        return subjects
+    return np.array([f"{d}/{s}" for d, s in zip(sources, subjects, strict=True)])
 
 
 def loso(
@@ -205,7 +213,10 @@ def loso(
     Raises
     ------
     ValueError
-        If the lengths differ or there are fewer than 2 subjects.
+        If the lengths differ, there are fewer than 2 subjects, without one of them all samples are of one
+        class, a y or group is missing, or an X is so large (1e154) that its variance is infinite.
+    TypeError
+        If X, y or groups is a masked array, or y or groups mixes texts and numbers.
 
     Examples
     --------
@@ -221,6 +232,7 @@ def loso(
     array([[20,  0],
            [ 0, 20]])
     """
+    X, y, groups = _features(X), _column("y", y), _column("groups", groups)
     check_consistent_length(X, y, groups)
     return pooled(X, y, groups, splits("loso", groups), classifier, progress=progress)
 
@@ -251,7 +263,10 @@ def pooled(
     Raises
     ------
     ValueError
-        If the lengths differ, a sample is tested twice, or a fold trains on a single class.
+        If the lengths differ, a sample is tested twice, a fold trains on a single class, a y or group is
+        missing, or an X is so large (1e154) that its variance is infinite.
+    TypeError
+        If X, y or groups is a masked array, or y or groups mixes texts and numbers.
 
     Examples
     --------
@@ -265,7 +280,7 @@ def pooled(
     >>> len(scores.y), scores.accuracy
     (20, 1.0)
     """
-    X, labels, subjects = np.asarray(X), column_or_1d(y), column_or_1d(groups)
+    X, labels, subjects = _features(X), _column("y", y), _column("groups", groups)
     check_consistent_length(X, labels, subjects)
     classifier = make_classifier() if classifier is None else classifier
     folds = [(np.asarray(train), np.asarray(test)) for train, test in folds]
@@ -280,6 +295,46 @@ def pooled(
         predictions[test] = clone(classifier).fit(X[train], labels[train]).predict(X[test])
     true, predictions = labels[tested], predictions[tested]
     return Scores(true, predictions, subjects[tested], np.union1d(true, predictions))
+
+
+def _features(X: Any) -> NDArray:
+    """Return X as an array (n, d). NaN is left to the classifier: some take it."""
+    if isinstance(X, np.ma.MaskedArray):
+        raise TypeError("X is a masked array; its mask would be ignored")
+    X = check_array(X, ensure_all_finite=False, ensure_min_samples=0, input_name="X")
+    largest = np.max(np.abs(X), initial=0, where=np.isfinite(X))
+    if largest > 1e154:
+        raise ValueError(f"X holds {largest:.3g}; its variance would be infinite: scale X")
+    return X
+
+
+def _column(name: str, values: Any) -> NDArray:
+    """Return one value a sample, of one type, none of them missing."""
+    if isinstance(values, np.ma.MaskedArray):
+        raise TypeError(f"{name} is a masked array; its mask would be ignored")
+    column = np.asarray(values)
+    if column.ndim == 2 and column.shape[1] == 1:
+        column = column[:, 0]
+    if column.ndim != 1:
+        raise ValueError(f"{name} has shape {column.shape}; it must be one value a sample, (n,)")
+    if column.dtype.kind not in "Of":
+        return column
+    for i, value in enumerate(column):
+        if _is_missing(value):
+            raise ValueError(f"{name} holds {value} at sample {i}; it must be there")
+    if column.dtype == object:  # of pandas, say
+        kinds = {type(value).__name__ for value in column}
+        if len({isinstance(value, str) for value in column}) > 1:
+            raise TypeError(f"{name} mixes {' and '.join(sorted(kinds))}; it must be texts or numbers")
+        column = np.array(column.tolist()) if len(kinds) == 1 else column
+    return column
+
+
+def _is_missing(value: Any) -> bool:
+    try:
+        return value is None or bool(value != value)
+    except TypeError:  # pandas.NA
+        return True
 
 
 def check_fold(y: NDArray, groups: NDArray, train: NDArray, test: NDArray) -> None:
@@ -324,8 +379,12 @@ def bootstrap(scores: Scores, n_resamples: int = 10_000, seed: int = 0) -> dict[
     >>> float(low), scores.accuracy, float(high)
     (0.65, 0.85, 1.0)
     """
-    if n_resamples < 1:
-        raise ValueError(f"n_resamples is {n_resamples}; it must be at least 1")
+    if not is_whole(n_resamples) or not 1 <= n_resamples <= MOST_RESAMPLES:
+        raise ValueError(
+            f"n_resamples is {n_resamples!r}; it must be at least 1, and at most {MOST_RESAMPLES}"
+        )
+    if len(scores.y) == 0:
+        raise ValueError("the scores are of no sample")
     subjects, subject = np.unique(scores.groups, return_inverse=True)
     s, c = len(subjects), len(scores.labels)
     cell = np.searchsorted(scores.labels, scores.y) * c + np.searchsorted(scores.labels, scores.predictions)
@@ -353,6 +412,8 @@ def interval(resamples: ArrayLike, level: float = 0.95) -> tuple[float, float]:
     """Percentile interval: the quantiles that leave (1 - level) / 2 of the resamples on either side."""
     if not 0 < level < 1:
         raise ValueError(f"level is {level}; it must lie between 0 and 1")
+    if np.size(resamples) == 0 or not np.isfinite(resamples).all():
+        raise ValueError("resamples is empty or holds NaN or infinity")
     low, high = np.quantile(np.asarray(resamples), [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 

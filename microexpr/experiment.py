@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from joblib import Parallel, delayed
+from joblib import Parallel, delayed, effective_n_jobs
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GroupKFold
@@ -125,6 +125,7 @@ def evaluate(
     >>> int(evaluation.weights.argmax())
     0
     """
+    effective_n_jobs(n_jobs)
     settings = _with_n(settings or Settings(), table)
     folds, inner = _folds(table, settings)
     groups, y = table["subject"].to_numpy(dtype=str), table["emotion"].to_numpy(dtype=str)
@@ -132,7 +133,10 @@ def evaluate(
 
     hashes, grids = {}, {}
     for blocks in settings.grids:
-        X = np.asarray(features(blocks))
+        X = features(blocks)
+        if isinstance(X, np.ma.MaskedArray):
+            raise TypeError(f"the features of {blocks[0]} x {blocks[1]} blocks are a masked array")
+        X = np.asarray(X)
         if X.ndim != 2 or len(X) != len(table):
             raise ValueError(
                 f"the features of {blocks[0]} x {blocks[1]} blocks have shape {X.shape}; the table has "
@@ -375,7 +379,14 @@ def _read_pins(path: Path) -> tuple[dict, Settings]:
 
 
 def _with_n(settings: Settings, table: pd.DataFrame) -> Settings:
-    """Fill in the N of the paper if none is given."""
+    """Fill in the N of the paper if none is given; an error if the table is not whole."""
+    for name in ("dataset", "subject", "clip", "emotion"):
+        if name not in table:
+            raise ValueError(f"the table has no column {name}")
+        if table[name].isna().any():
+            raise ValueError(f"{name} is missing in row {int(table[name].isna().argmax())} of the table")
+    if not len(table):
+        raise ValueError("the table holds no clip")
     names = table["dataset"].unique()
     paper = PAPER_N.get(names[0], 450) if len(names) == 1 else 450
     return dataclasses.replace(settings, n_features=settings.n_features or paper)

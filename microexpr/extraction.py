@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from joblib import Parallel, delayed
+from joblib import Parallel, delayed, effective_n_jobs
 from numpy.typing import NDArray
 from tqdm import tqdm
 
@@ -85,6 +85,8 @@ def extract(
     OSError
         If the store cannot be written. What was written until then, or until an interruption, is kept.
     """
+    _check_table(table)
+    effective_n_jobs(n_jobs)  # raises here what `Parallel` would raise after the store was made
     single, grids = _grids(blocks)
     parameters = _parameters(size, stabilise, n_frames, options)
     how = {"size": size, "stabilise": stabilise, "n_frames": n_frames}
@@ -255,6 +257,16 @@ def _write(
         )
 
 
+def _check_table(table: Any) -> None:
+    missing = [
+        name for name in ("dataset", "subject", "clip", "frames") if name not in getattr(table, "columns", ())
+    ]
+    if missing:
+        raise ValueError(
+            f"table has no column {missing[0]}; it must be one of clips, as microexpr.read_dataset gives it"
+        )
+
+
 def _grids(blocks: Any) -> tuple[bool, list[Blocks]]:
     """Whether `blocks` is one grid, and the grids, each once."""
     array = np.asarray(blocks)
@@ -276,9 +288,9 @@ def _parameters(
     size: tuple[int, int], stabilise: Any, n_frames: Any, options: dict[str, Any]
 ) -> dict[str, Any]:
     """Everything that the features depend on besides frames and blocks, defaults included, as JSON types."""
-    check_options(stabilise, n_frames)
-    if np.shape(size) != (2,) or np.asarray(size).dtype.kind not in "iu" or min(size) < 1:
-        raise ValueError(f"size is {size!r}; it must be (height, width) in pixels, each at least 1")
+    if size is None:
+        raise ValueError("size is None; features of frames of different sizes would not compare")
+    check_options(stabilise, n_frames, size)
     own = ("frames", "blocks", "n_jobs", "histograms")  # of `describe`, and no parameter of the features
     signature = inspect.signature(describe).parameters.items()
     defaults = {name: parameter.default for name, parameter in signature if name not in own}

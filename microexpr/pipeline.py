@@ -6,6 +6,8 @@ U (n, d) --standardise--> --l2,1 selection--> (n, N) --linear SVM--> class
 
 from __future__ import annotations
 
+import os
+from numbers import Integral, Real
 from typing import Any, Literal
 
 import numpy as np
@@ -66,9 +68,10 @@ def describe(
     Raises
     ------
     ValueError
-        If `frames` is not three-dimensional, has fewer than 2 frames, or holds NaN or infinity.
+        If `frames` is not three-dimensional, is a picture in colour, has fewer than 2 frames or some of
+        different size, or holds NaN or infinity.
     TypeError
-        If the frames' dtype is not supported.
+        If the frames' dtype is not supported, or `frames` is a masked array or paths.
 
     References
     ----------
@@ -82,15 +85,45 @@ def describe(
     >>> microexpr.describe(frames).shape
     (16384,)
     """
-    frames = np.asanyarray(frames)
+    frames = _grey(frames)
+    try:
+        V = ltogp.histogram(
+            frames, blocks, radius=radius, mode=mode, templates=templates, out=histograms, n_jobs=n_jobs
+        )
+    except (TypeError, ValueError) as error:
+        raise type(error)(_in_our_words(str(error))) from error
+    return rankpool.rank_pool(V, C, loss=loss, tol=tol)
+
+
+def _grey(frames: Any) -> NDArray[Any]:
+    """Return the frames as an array of shape (T, height, width), or raise what is wrong with that."""
+    if isinstance(frames, np.ma.MaskedArray):
+        raise TypeError("frames is a masked array; its mask would be ignored: fill it, or leave frames out")
+    first = next(iter(frames), None) if isinstance(frames, list | tuple) else frames
+    if isinstance(first, str | bytes | os.PathLike):
+        raise TypeError(f"frames are paths ({first!r}); read them with microexpr.read_clip or read_frames")
+    try:
+        frames = np.asanyarray(frames)
+    except ValueError as error:  # NumPy's own speaks of an inhomogeneous shape
+        raise ValueError("frames are of different sizes; they must be of one: resize them") from error
     if frames.ndim != 3:
         raise ValueError(f"frames have shape {frames.shape}; they must be grey, (T, height, width)")
+    if frames.shape[2] in (3, 4) and min(frames.shape[:2]) > 4:
+        raise ValueError(
+            f"frames have shape {frames.shape}, which is a picture in colour; they must be grey, "
+            "(T, height, width)"
+        )
     if len(frames) < 2:
         raise ValueError(f"the clip has {len(frames)} frame(s); rank pooling needs at least 2")
-    V = ltogp.histogram(
-        frames, blocks, radius=radius, mode=mode, templates=templates, out=histograms, n_jobs=n_jobs
-    )
-    return rankpool.rank_pool(V, C, loss=loss, tol=tol)
+    return frames
+
+
+def _in_our_words(message: str) -> str:
+    """Say frames and histograms for what `ltogp.histogram` calls images and out."""
+    for theirs, ours in (("images", "frames"), ("out", "histograms")):
+        if message.startswith(f"{theirs} "):
+            return ours + message[len(theirs) :]
+    return message
 
 
 def make_classifier(
@@ -122,6 +155,13 @@ def make_classifier(
     sklearn.pipeline.Pipeline
         With the steps ``scale``, ``select`` and ``svm``.
 
+    Raises
+    ------
+    ValueError
+        If `n_features`, `gamma` or `C` is none of those above.
+    TypeError
+        If `L21Selector` has no such parameter.
+
     References
     ----------
     Niu et al., ICASSP 2019, Eq. (4); Nie, Huang, Cai, Ding: Efficient and robust feature selection via
@@ -138,11 +178,16 @@ def make_classifier(
     >>> classifier["select"].get_support(indices=True).tolist()
     [0, 1, 2]
     """
-    select: L21Selector | str
-    if n_features == "all":
+    if n_features is not None and n_features != "all":
+        if isinstance(n_features, bool) or not isinstance(n_features, Real):
+            raise ValueError(f'n_features is {n_features!r}; it must be a number, None or "all"')
+        if not (isinstance(n_features, Integral) and n_features >= 1) and not 0 < n_features <= 1:
+            raise ValueError(f"n_features is {n_features}; it must be at least 1, or a fraction in (0, 1]")
+    if isinstance(C, bool) or not isinstance(C, Real) or not 0 < C < np.inf:
+        raise ValueError(f"C is {C!r}; it must be positive and finite")
+    if isinstance(gamma, Real) and (isinstance(gamma, bool) or not 0 < gamma < np.inf):
+        raise ValueError(f"gamma is {gamma!r}; it must be positive and finite")
+    select: L21Selector | str = L21Selector(n_features, gamma, **selector)
+    if n_features == "all":  # the options were looked at all the same
         select = "passthrough"
-    elif isinstance(n_features, str):
-        raise ValueError(f'n_features is {n_features!r}; it must be a number, None or "all"')
-    else:
-        select = L21Selector(n_features, gamma, **selector)
     return Pipeline([("scale", StandardScaler()), ("select", select), ("svm", SVC(kernel="linear", C=C))])

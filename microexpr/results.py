@@ -8,13 +8,15 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .evaluation import PROTOCOLS, McNemar, Scores
+from .clips import is_whole
+from .evaluation import MOST_RESAMPLES, PROTOCOLS, McNemar, Scores
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -95,21 +97,41 @@ class Settings:
                 object.__setattr__(self, field.name, tuple(value))
         if self.protocol not in PROTOCOLS:
             raise ValueError(f"protocol is {self.protocol!r}; it must be one of {', '.join(PROTOCOLS)}")
-        for name in ("blocks", "n_features", "gamma", "C", "n_resamples"):
+        for name in ("gamma", "C"):
+            if not _is_positive(getattr(self, name)):
+                raise ValueError(f"{name} is {getattr(self, name)!r}; it must be positive and finite")
+        for name in ("blocks", "n_features", "n_resamples"):
             value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise ValueError(f"{name} is {value}; it must be positive")
-        for name in ("sweep_blocks", "sweep_n_features", "C_grid"):
+            if not (value is None and name == "n_features") and not (is_whole(value) and value > 0):
+                raise ValueError(f"{name} is {value!r}; it must be positive, and a whole number")
+        if self.n_resamples > MOST_RESAMPLES:
+            raise ValueError(f"n_resamples is {self.n_resamples}; {MOST_RESAMPLES} are the most")
+        for name, is_kind in (
+            ("sweep_blocks", is_whole),
+            ("sweep_n_features", is_whole),
+            ("C_grid", _is_positive),
+        ):
             values = getattr(self, name)
-            if not values or min(values) <= 0 or list(values) != sorted(set(values)):
-                raise ValueError(f"{name} is {values}; it must be positive numbers in rising order")
-        if self.inner_splits < 2:
-            raise ValueError(f"inner_splits is {self.inner_splits}; it must be at least 2")
+            right = isinstance(values, tuple) and values and all(is_kind(v) and v > 0 for v in values)
+            if not right or list(values) != sorted(set(values)):
+                whole = "whole " if is_kind is is_whole else ""
+                raise ValueError(f"{name} is {values!r}; it must be positive {whole}numbers in rising order")
+        for name, least in (("inner_splits", 2), ("n_splits", 2), ("seed", 0)):
+            value = getattr(self, name)
+            if not is_whole(value) or value < least:
+                raise ValueError(f"{name} is {value!r}; it must be at least {least}, and a whole number")
+        for name in ("sweep", "nested"):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"{name} is {getattr(self, name)!r}; it must be True or False")
 
     @property
     def grids(self) -> list[tuple[int, int]]:
         """Every (down, across) of blocks whose features are needed."""
         return [(b, b) for b in sorted({self.blocks, *(self.sweep_blocks if self.sweep else ())})]
+
+
+def _is_positive(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and 0 < float(value) < np.inf
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from numbers import Real
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from joblib import Parallel, delayed
+from joblib import Parallel, delayed, effective_n_jobs
 from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 from tqdm import tqdm
 
-from .clips import image_paths, read_image
+from .clips import image_paths, is_whole, read_image
 from .datasets import import_pandas
 
 __all__ = ["CLASSES", "PROPORTIONS", "draw_face", "motion_field", "simulate"]
@@ -116,7 +118,8 @@ def simulate(
     What is measured on these clips is a property of the simulation, not of any real data set.
     """
     pd = import_pandas()
-    _check(subjects, clips, noise, motion, drift, frames, size)
+    _check(subjects, clips, noise, motion, drift, frames, size, seed)
+    effective_n_jobs(n_jobs)  # raises here what `Parallel` would raise after the folder was made
     out = Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise FileExistsError(f"{out} exists and is not an empty folder; simulate writes only into a new one")
@@ -234,21 +237,36 @@ def _check(
     drift: float,
     frames: tuple[int, int],
     size: tuple[int, int],
+    seed: int,
 ) -> None:
-    if not 2 <= subjects <= 99:
-        raise ValueError(f"subjects is {subjects}; it must be between 2 (for LOSO) and 99")
-    if clips < subjects:
-        raise ValueError(f"clips is {clips}; {subjects} subjects need at least {subjects}")
-    if not noise >= 0:
-        raise ValueError(f"noise is {noise}; it must be 0 or more grey levels")
-    if not 0 <= motion[0] <= motion[1]:
-        raise ValueError(f"motion is {motion}; it must be (least, most) in pixels, 0 <= least <= most")
-    if not drift >= 0:
-        raise ValueError(f"drift is {drift}; it must be 0 or more pixels")
-    if not 2 <= frames[0] <= frames[1]:
-        raise ValueError(f"frames is {frames}; it must be (fewest, most), 2 <= fewest <= most")
-    if min(size) < 16:
-        raise ValueError(f"size is {size}; height and width must be at least 16 pixels")
+    if not is_whole(subjects) or not 2 <= subjects <= 99:
+        raise ValueError(f"subjects is {subjects!r}; it must be between 2 (for LOSO) and 99")
+    if not is_whole(clips) or not subjects <= clips <= 100_000:
+        raise ValueError(
+            f"clips is {clips!r}; {subjects} subjects need at least {subjects}, and 100000 are the most"
+        )
+    if not _is_number(noise) or not 0 <= noise <= 255:
+        raise ValueError(f"noise is {noise!r}; it must be 0 to 255 grey levels")
+    if not _is_pair(motion, _is_number) or not 0 <= motion[0] <= motion[1] <= 128:
+        raise ValueError(
+            f"motion is {motion!r}; it must be (least, most) in pixels, 0 <= least <= most <= 128"
+        )
+    if not _is_number(drift) or not 0 <= drift <= 128:
+        raise ValueError(f"drift is {drift!r}; it must be 0 to 128 pixels")
+    if not _is_pair(frames, is_whole) or not 2 <= frames[0] <= frames[1] <= 100_000:
+        raise ValueError(f"frames is {frames!r}; it must be (fewest, most), 2 <= fewest <= most <= 100000")
+    if not _is_pair(size, is_whole) or not 16 <= min(size) <= max(size) <= 4096:
+        raise ValueError(f"size is {size!r}; height and width must be at least 16 pixels, and at most 4096")
+    if not is_whole(seed) or seed < 0:
+        raise ValueError(f"seed is {seed!r}; it must be a whole number, 0 or more")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def _is_pair(values: Any, is_kind: Callable[[Any], bool]) -> bool:
+    return isinstance(values, Sequence | np.ndarray) and len(values) == 2 and all(map(is_kind, values))
 
 
 def _portraits(

@@ -1,5 +1,6 @@
 """The commands, run as a user runs them."""
 
+import argparse
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 from PIL import Image
 
 import microexpr
-from microexpr.cli import main
+from microexpr.cli import _jobs, _parser, main
 from microexpr.store import FeatureStore
 
 DEMO = ["--subjects", "3", "--clips", "15", "--frames", "5", "8", "--size", "68", "56", "--n-features", "40"]
@@ -146,6 +147,119 @@ def test_without_the_extras(tmp_path, videos):
         assert done.returncode == 2
         assert words in done.stderr
         assert done.stderr.count("\n") == 1, done.stderr
+
+
+# What an option of a number must not be, and which of these are right after all.
+WRONG = {
+    int: ["nan", "1.5", "-7", "0", "1" + 20 * "0", "", "x"],
+    float: ["nan", "inf", "-inf", "-1", "0", "1e300", "", "x"],
+    _jobs: ["nan", "1.5", "0", "1" + 20 * "0", "", "x"],
+}
+RIGHT = {
+    "--noise": ["0"],
+    "--motion": ["0"],
+    "--drift": ["0"],
+    "--margin": ["0", "1e300"],
+    "--seed": ["0", "1" + 20 * "0"],
+    "--gamma": ["1e300"],
+    "--C": ["1e300"],
+}
+COMMANDS = {
+    "demo": ["demo", *DEMO],
+    "simulate": ["simulate", "new", *DEMO[:-2]],
+    "describe": ["describe", "frames"],
+    "extract": ["extract", "casme2", "data"],
+    "evaluate": ["evaluate", "casme2", "data", "--protocol", "kfold"],
+}
+
+
+def numeric_options():
+    commands = next(a for a in _parser()._actions if isinstance(a, argparse._SubParsersAction)).choices
+    for name, parser in commands.items():
+        for action in parser._actions:
+            for value in WRONG.get(action.type, ()):
+                option = action.option_strings[-1]
+                if value not in RIGHT.get(option, ()):
+                    yield name, option, value, 2 if action.nargs == 2 else 1
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("clips")
+    microexpr.simulate(folder / "data", subjects=3, clips=9, frames=(3, 4), size=(34, 28), progress=False)
+    (folder / "frames").mkdir()
+    for number in range(2):
+        Image.effect_noise((34, 28), 30).save(folder / "frames" / f"{number}.png")
+    return folder
+
+
+def test_wrong_numbers_are_one_line(clips, monkeypatch, capsys):
+    """Every option of every command that takes a number, with every number that it cannot take."""
+    monkeypatch.chdir(clips)
+    before = sorted(path.name for path in clips.iterdir())
+    tried = list(numeric_options())
+    assert len(tried) > 200
+    for name, option, value, count in tried:
+        # With "=", because a value that begins with a minus would be taken for an option.
+        given = [f"{option}={value}"] if count == 1 else [option, value, value]
+        try:
+            status = main([*COMMANDS[name], *given])
+        except SystemExit as stopped:
+            status = stopped.code
+        said = capsys.readouterr()
+        assert status == 2, (name, given, said)
+        assert said.err.startswith(f"microexpr {name}: "), (name, given, said)
+        assert said.err.count("\n") == 1, (name, given, said)
+    assert sorted(path.name for path in clips.iterdir()) == before  # nothing was begun
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["demo", *DEMO, "--faces", "missing"], "missing: no such folder"),
+        (["demo", *DEMO, "--faces", "empty"], "empty holds 0 portraits; 3 subjects need 3"),
+        (["simulate", "new", "--faces", "missing"], "missing: no such folder"),
+        (["simulate", "new", "--faces", "empty"], "empty holds 0 portraits; 26 subjects need 26"),
+        (["simulate", "a\0b"], "null"),
+        (["simulate", "/proc/new", *DEMO[:-2]], "/proc/new"),
+        (["demo", *DEMO, "--out", "."], "is a folder"),
+        (["demo", *DEMO, "--out", ""], "is a folder"),
+        (["demo", *DEMO, "--n-features", "16385"], "8 x 8 blocks give 16384 features"),
+        (["describe", ""], "holds no images"),
+        (["describe", "x" * 5000], "name too long"),
+        (["extract", "casme2", "missing"], "missing"),
+        (["extract", "casme2", "empty"], "empty"),
+        (["evaluate", "casme2", "empty"], "empty"),
+        (["evaluate", "manifest", "empty"], "no such file"),
+        (["evaluate", "casme2", "empty", "--classes", "some"], "invalid choice"),
+        (["evaluate", "--from", "empty"], "empty"),
+        (["demo", "--no-such-option"], "--no-such-option"),
+        (["frobnicate"], "frobnicate"),
+        ([], "COMMAND"),
+    ],
+)
+def test_what_is_not_there_is_one_line(tmp_path, arguments, words, capsys):
+    (tmp_path / "empty").mkdir()
+    try:
+        status = main(arguments)
+    except SystemExit as stopped:
+        status = stopped.code
+    said = capsys.readouterr()
+    assert status == 2
+    assert said.out == ""
+    assert said.err.startswith("microexpr"), said.err
+    assert words in said.err.lower() or words in said.err
+    assert said.err.count("\n") == 1, said.err
+    assert not (tmp_path / "new").exists()
+
+
+def test_help_lists_every_option_and_does_nothing_else(tmp_path, capsys):
+    for name in COMMANDS:
+        with pytest.raises(SystemExit) as stopped:
+            main([name, "--help"])
+        assert stopped.value.code == 0
+        assert "--" in capsys.readouterr().out
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_version_and_help_are_quick_to_import():
