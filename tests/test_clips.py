@@ -4,11 +4,13 @@ import hashlib
 import struct
 import zlib
 
+import imageio.v3 as iio
 import numpy as np
 import pytest
 from PIL import Image
 from scipy import ndimage
 
+from microexpr import describe
 from microexpr.clips import (
     ClipError,
     content_digest,
@@ -160,10 +162,118 @@ def test_frames_of_different_size(tmp_path):
     assert read_clip(tmp_path / "clip").shape == (4, 128, 128)
 
 
-def test_sixteen_bit_images_are_refused_not_clipped(tmp_path):
-    Image.fromarray(np.full((8, 8), 1000, np.uint16)).save(tmp_path / "deep.png")
-    with pytest.raises(ClipError, match=r"deep\.png has pixels of mode I;16"):
-        read_image(tmp_path / "deep.png")
+@pytest.mark.parametrize(
+    ("name", "image", "mode"),
+    [
+        ("grey.png", Image.fromarray(np.full((8, 8), 1000, np.uint16)), "I;16"),
+        ("grey.tif", Image.fromarray(np.full((8, 8), 1000, np.uint16)), "I;16"),
+        ("float.tif", Image.fromarray(np.full((8, 8), 0.5, np.float32)), "F"),
+        ("deep.pgm", b"P5 8 8 65535\n" + bytes(128), "I"),
+        ("twelve.pgm", b"P5 8 8 4095\n" + bytes(128), "I"),
+    ],
+)
+def test_deep_grey_images_are_refused_with_advice_not_clipped(tmp_path, name, image, mode):
+    path = tmp_path / name
+    path.write_bytes(image) if isinstance(image, bytes) else image.save(path)
+    for read in (read_image, lambda path: read_clip(path.parent), lambda path: read_frames([path])):
+        with pytest.raises(
+            ClipError, match=rf"{name} has pixels of mode {mode}, but .* convert it to 8 bits"
+        ):
+            read(path)
+
+
+def test_the_advice_for_deep_images_works(tmp_path):
+    frames = np.random.default_rng(0).integers(0, 4096, (4, 16, 16), dtype=np.uint16)
+    for number, frame in enumerate(frames):
+        Image.fromarray(frame).save(tmp_path / f"{number}.png")
+    read = np.stack([iio.imread(path) for path in image_paths(tmp_path)])
+    np.testing.assert_array_equal(describe(read, blocks=(2, 2)), describe(frames, blocks=(2, 2)))
+
+
+def test_sixteen_bits_a_channel_in_colour_are_read_by_their_upper_eight(tmp_path):
+    """A PNG written by hand: Pillow writes none."""
+
+    def chunk(name, data):
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    pixels = np.repeat(np.arange(0, 65536, 4096, dtype=">u2")[:, None], 3, axis=1)  # a row of 16 greys
+    rows = b"\0" + pixels.tobytes()
+    (tmp_path / "colour.png").write_bytes(
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", struct.pack(">IIBBBBB", 16, 1, 16, 2, 0, 0, 0))
+        + chunk(b"IDAT", zlib.compress(rows))
+        + chunk(b"IEND", b"")
+    )
+    np.testing.assert_array_equal(read_image(tmp_path / "colour.png")[0], np.arange(0, 256, 16))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"size": 128}, "size is 128"),
+        ({"size": (0, 5)}, r"size is \(0, 5\)"),
+        ({"size": (5.5, 5)}, r"size is \(5.5, 5\)"),
+        ({"size": (True, 5)}, r"size is \(True, 5\)"),
+        ({"size": (10**9, 10**9)}, "size is"),
+        ({"stabilise": ["integer"]}, "stabilise is"),
+        ({"stabilise": np.nan}, "stabilise is nan"),
+        ({"n_frames": np.nan}, "n_frames is nan"),
+        ({"n_frames": 10**12}, "n_frames is 1000000000000"),
+        ({"n_frames": True}, "n_frames is True"),
+        ({"margin": "1"}, "margin is 1"),
+        ({"margin": None}, "margin is None"),
+    ],
+)
+def test_wrong_options(tmp_path, options, message):
+    write_frames(tmp_path / "clip", count=2)
+    with pytest.raises(ValueError, match=f"^{message}"):
+        read_clip(tmp_path / "clip", **options)
+
+
+def test_a_box_that_is_not_inside_the_picture(tmp_path):
+    """Pillow would fill what is outside with black."""
+    write_frames(tmp_path / "clip", count=2)
+    paths = image_paths(tmp_path / "clip")
+    for box in [(30, 0, 20, 10), (0, 30, 10, 20)]:
+        with pytest.raises(ClipError, match=r"img1\.png is 40 x 32 pixels; box .* is not inside it"):
+            read_frames(paths, box=box)
+    for box in [(-1, 0, 10, 10), (0, 0, 0, 10), (0.5, 0, 10, 10), (0, 0, 10), 5]:
+        with pytest.raises(ValueError, match=r"^box is"):
+            read_frames(paths, box=box)
+    with pytest.raises(ValueError, match=r"^paths is "):
+        read_frames(str(paths[0]))
+
+
+@pytest.mark.parametrize("function", [drift, stabilise, lambda frames: resample(frames, 5)])
+@pytest.mark.parametrize(
+    ("damage", "error", "message"),
+    [
+        (lambda f: f[0], ValueError, r"^frames have shape \(8, 9\)"),
+        (lambda f: f[:0], ValueError, r"^frames have shape \(0, 8, 9\)"),
+        (lambda f: np.stack([f] * 3, -1), ValueError, r"^frames have shape \(4, 8, 9, 3\)"),
+        (lambda f: [f[0], f[1][:5]], ValueError, "^frames are of different sizes"),
+        (lambda f: np.ma.masked_array(f), TypeError, "^frames is a masked array"),
+        (lambda f: f.astype(object), TypeError, "^frames have dtype object"),
+        (lambda f: np.where(f > 9, np.nan, f), (TypeError, ValueError), "^frames (have dtype|hold NaN)"),
+        (lambda f: None, ValueError, r"^frames have shape \(\)"),
+    ],
+)
+def test_wrong_frames(function, damage, error, message):
+    frames = np.random.default_rng(0).integers(0, 256, (4, 8, 9), dtype=np.uint8)
+    with pytest.raises(error, match=message):
+        function(damage(frames))
+
+
+def test_frames_of_16_bits_are_not_squeezed_into_8():
+    frames = np.full((3, 8, 9), 1000, np.uint16)
+    for function in (stabilise, lambda frames: resample(frames, 5)):
+        with pytest.raises(TypeError, match=r"^frames have dtype uint16; they must be uint8"):
+            function(frames)
+    for wrong in (None, 1, 2.5):
+        with pytest.raises(ValueError, match=r"^n_frames is"):
+            resample(frames.astype(np.uint8), wrong)
+    with pytest.raises(ValueError, match=r"^method is None|^stabilise is 'both'"):
+        stabilise(frames.astype(np.uint8), "both")
 
 
 def test_luma_of_a_colour_jpeg_is_what_the_full_decoder_gives(tmp_path):

@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -101,6 +102,83 @@ def test_the_classifier_given_is_left_unfitted(clips):
 def test_errors(y, groups, message):
     with pytest.raises(ValueError, match=message):
         loso(np.zeros((4, 2)), y, groups)
+
+
+MASKED = {"X": 0, "y": 1, "groups": 2}
+
+
+@pytest.mark.parametrize("name", MASKED)
+def test_masked_arrays_are_refused(clips, name):
+    """Their masks would be read through."""
+    arguments = list(clips)
+    values = arguments[MASKED[name]]
+    arguments[MASKED[name]] = np.ma.masked_array(values, values == values.flat[0])
+    with pytest.raises(TypeError, match=f"^{name} is a masked array"):
+        loso(*arguments)
+
+
+def test_labels_and_subjects_of_any_array(clips):
+    """Lists, pandas' texts, categories and nullable numbers give the same as NumPy's own."""
+    X, y, groups = clips
+    expected = loso(X, y, groups, make_classifier("all"))
+    codes = np.unique(y, return_inverse=True)[1]
+    for labels in (y.tolist(), y[:, None], y.astype(object), pd.Series(y, dtype="category"), pd.array(y)):
+        for people in (groups.tolist(), pd.array(groups), pd.Series(groups, index=groups[::-1])):
+            scores = loso(pd.DataFrame(X), labels, people, make_classifier("all"))
+            np.testing.assert_array_equal(scores.predictions, expected.predictions)
+            np.testing.assert_array_equal(scores.groups, groups)
+    for labels in (codes, pd.array(codes), pd.Series(codes).astype("Int8")):
+        scores = loso(X, labels, groups, make_classifier("all"))
+        assert scores.labels.dtype.kind == "i"
+        np.testing.assert_array_equal(
+            scores.predictions, np.searchsorted(expected.labels, expected.predictions)
+        )
+    whether = loso(X, pd.array(y == "disgust"), groups, make_classifier("all"))
+    assert whether.labels.tolist() == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "error", "message"),
+    [
+        ("y", lambda y: [None, *y[1:]], ValueError, "^y holds None at sample 0"),
+        ("y", lambda y: pd.array([*y[:3], pd.NA, *y[4:]]), ValueError, "^y holds .* at sample 3"),
+        ("y", lambda y: np.where(np.arange(60) == 9, np.nan, 1.0), ValueError, "^y holds nan at sample 9"),
+        ("y", lambda y: np.array([*y[:-1], 3], dtype=object), TypeError, "^y mixes int and str"),
+        ("y", lambda y: np.stack([y, y], axis=1), ValueError, r"^y has shape \(60, 2\)"),
+        ("groups", lambda g: pd.array([pd.NA, *g[1:]]), ValueError, "^groups holds .* at sample 0"),
+        ("groups", lambda g: np.where(g == 1, np.nan, g), ValueError, "^groups holds nan at sample"),
+        (
+            "groups",
+            lambda g: np.array([*g[:-1], "1"], dtype=object),
+            TypeError,
+            "^groups mixes int",
+        ),
+        ("groups", lambda g: None, ValueError, r"^groups has shape \(\)"),
+        ("X", lambda X: X * 1e300, ValueError, "^X holds .*e.300; its variance would be infinite"),
+        ("X", lambda X: np.where(X > 2, np.nan, X), ValueError, "X contains NaN"),
+        ("X", lambda X: X.astype(str), ValueError, "strings"),
+    ],
+)
+def test_what_is_missing_or_mixed_is_refused(clips, name, damage, error, message):
+    arguments = dict(zip(("X", "y", "groups"), clips, strict=True))
+    arguments[name] = damage(arguments[name])
+    with pytest.raises(error, match=message):
+        loso(**arguments, classifier=make_classifier("all"))
+
+
+@pytest.mark.parametrize("n_resamples", [0, -1, 2.5, np.nan, 10**12, True, "9"])
+def test_resamples_that_cannot_be_drawn(n_resamples):
+    with pytest.raises(ValueError, match=f"^n_resamples is {n_resamples!r}"):
+        bootstrap(random_scores(), n_resamples)
+
+
+def test_no_interval_of_nothing():
+    for resamples in ([], [1.0, np.nan], [np.inf]):
+        with pytest.raises(ValueError, match=r"^resamples is empty or holds"):
+            interval(resamples)
+    for level in (0, 1, np.nan, -1):
+        with pytest.raises(ValueError, match=r"^level is"):
+            interval([1.0, 2.0], level)
 
 
 def random_scores(seed=0, n=60, subjects=7, labels=("a", "b", "c")):

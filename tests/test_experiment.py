@@ -286,6 +286,16 @@ def test_classes_that_a_fold_never_saw(data):
         ({"gamma": 0}, "gamma is 0; it must be positive"),
         ({"sweep_n_features": (40, 10)}, "sweep_n_features is .* rising order"),
         ({"C_grid": ()}, "C_grid is"),
+        ({"C": np.inf}, "C is inf; it must be positive and finite"),
+        ({"gamma": np.nan}, "gamma is nan; it must be positive and finite"),
+        ({"C_grid": (1.0, np.nan)}, "C_grid is"),
+        ({"blocks": 2.5}, "blocks is 2.5; it must be positive, and a whole number"),
+        ({"n_features": True}, "n_features is True"),
+        ({"sweep_blocks": (1.5, 2)}, "sweep_blocks is"),
+        ({"sweep_n_features": 40}, "sweep_n_features is 40"),
+        ({"n_resamples": 10**12}, "n_resamples is 10{12}; 1000000 are the most"),
+        ({"seed": -1}, "seed is -1; it must be at least 0"),
+        ({"sweep": "no"}, "sweep is 'no'; it must be True or False"),
         ({"inner_splits": 1}, "inner_splits is 1; it must be at least 2"),
         ({"blocks": 1, "n_features": 256}, "N = 256, but 1 x 1 blocks give 256 features"),
         ({"protocol": "composite"}, "needs at least 2 data sets; there is 1"),
@@ -305,6 +315,25 @@ def test_features_of_other_clips_are_refused(data):
     two = table["subject"].isin(["00", "01"])
     with pytest.raises(ValueError, match="has 1 subject"):
         evaluate(lambda blocks: features[blocks][two], table[two], SMALL, n_jobs=1)
+
+
+@pytest.mark.parametrize("name", ["dataset", "subject", "clip", "emotion"])
+def test_a_table_that_is_not_whole_is_refused(data, name):
+    """A subject who is missing would have been one of the name "nan"."""
+    features, table = data
+    torn = table.copy()
+    torn.loc[4, name] = None
+    with pytest.raises(ValueError, match=f"^{name} is missing in row 4 of the table"):
+        evaluate(features.__getitem__, torn, Settings(**ONLY_TABLES), n_jobs=1)
+    with pytest.raises(ValueError, match=f"^the table has no column {name}"):
+        evaluate(features.__getitem__, table.drop(columns=name), Settings(**ONLY_TABLES), n_jobs=1)
+
+
+def test_masked_features_are_refused(data):
+    features, table = data
+    masked = np.ma.masked_array(features[2, 2], features[2, 2] > 1)
+    with pytest.raises(TypeError, match="2 x 2 blocks are a masked array"):
+        evaluate(lambda blocks: masked, table, Settings(**ONLY_TABLES), n_jobs=1)
 
 
 # The command.

@@ -96,6 +96,10 @@ def test_no_clip_at_all(table, tmp_path):
         ({"n_frames": 2.5}, ValueError, "n_frames is 2.5"),
         ({"size": (0, 128)}, ValueError, r"size is \(0, 128\)"),
         ({"size": 128}, ValueError, "size is 128"),
+        ({"size": (10**9, 10**9)}, ValueError, r"size is \(1000000000, 1000000000\)"),
+        ({"size": None}, ValueError, "size is None"),
+        ({"n_frames": 10**12}, ValueError, "n_frames is 1000000000000"),
+        ({"n_jobs": 0}, ValueError, "n_jobs == 0"),
         ({"radios": 2}, TypeError, "extract has no option 'radios'"),
     ],
 )

@@ -1,5 +1,7 @@
 """The orchestrator: that it is the three packages in order, and nothing else."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from sklearn.base import clone
@@ -46,6 +48,18 @@ def test_memory_mapped_and_read_only_frames(frames, tmp_path):
         (lambda f: np.stack([f] * 3, axis=-1), ValueError, r"they must be grey, \(T, height, width\)"),
         (lambda f: f[:1], ValueError, "1 frame"),
         (lambda f: f[:0], ValueError, "0 frame"),
+        (
+            lambda f: np.stack([f[0]] * 3, axis=-1),
+            ValueError,
+            r"^frames have shape \(64, 64, 3\).* in colour",
+        ),
+        (lambda f: [f[0], f[1][:20]], ValueError, "^frames are of different sizes"),
+        (lambda f: ["1.png", "2.png"], TypeError, r"^frames are paths \('1.png'\); read them with"),
+        (lambda f: Path("clip.mp4"), TypeError, "^frames are paths"),
+        (lambda f: np.ma.masked_array(f, f > 9), TypeError, "^frames is a masked array"),
+        (lambda f: f.astype(object), TypeError, "^frames .*dtype object"),
+        (lambda f: np.where(f > 9, np.inf, f), ValueError, "^frames holds inf at frame 0"),
+        (lambda f: None, ValueError, r"^frames have shape \(\)"),
         (lambda f: np.where(np.arange(64) == 7, np.nan, f), ValueError, "nan at frame 0, row 0, column 7"),
         (lambda f: f.astype(complex), TypeError, "complex"),
     ],
@@ -53,6 +67,31 @@ def test_memory_mapped_and_read_only_frames(frames, tmp_path):
 def test_bad_frames(frames, damage, error, message):
     with pytest.raises(error, match=message):
         describe(damage(frames))
+
+
+def test_histograms_of_another_type_are_refused_by_their_name(frames):
+    with pytest.raises(TypeError, match=r"^histograms is float64"):
+        describe(frames, blocks=(2, 2), histograms=np.zeros((12, 1024)))
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"n_features": 0}, ValueError, "^n_features is 0"),
+        ({"n_features": 1.5}, ValueError, "^n_features is 1.5"),
+        ({"n_features": np.nan}, ValueError, "^n_features is nan"),
+        ({"n_features": True}, ValueError, "^n_features is True"),
+        ({"n_features": [3]}, ValueError, r"^n_features is \[3\]"),
+        ({"gamma": 0}, ValueError, "^gamma is 0"),
+        ({"gamma": np.inf}, ValueError, "^gamma is inf"),
+        ({"C": np.nan}, ValueError, "^C is nan"),
+        ({"C": "1"}, ValueError, "^C is '1'"),
+        ({"n_features": "all", "solvr": "irls"}, TypeError, "solvr"),
+    ],
+)
+def test_wrong_options_of_the_classifier(options, error, message):
+    with pytest.raises(error, match=message):
+        make_classifier(**options)
 
 
 def test_classifier_steps():

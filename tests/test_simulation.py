@@ -13,6 +13,17 @@ from microexpr.clips import ClipError, read_frames, read_image
 from microexpr.simulation import CLASSES, PROPORTIONS, draw_face, motion_field
 
 SMALL = {"subjects": 3, "clips": 7, "frames": (5, 9), "size": (68, 56)}
+NAN, INF = np.nan, np.inf
+HOSTILE = {
+    "subjects": [NAN, 2.5, "2", None, True, 10**9],
+    "clips": [NAN, 7.5, "7", None, 10**9],
+    "noise": [INF, 1e300, "1", None, True],
+    "motion": [NAN, 3, None, (1,), (1, 2, 3), (0, INF), (0, 1e300), (NAN, 1), ("0", "1")],
+    "drift": [NAN, INF, 1e300, "x", None],
+    "frames": [NAN, 5, None, (5,), (5, NAN), (5, INF), (2.5, 3.5), (5, 9, 9), ("5", "9"), (5, 10**9)],
+    "size": [NAN, 68, None, (68,), (68, 56.5), (68, 56, 3), ("68", "56"), (10**7, 10**7)],
+    "seed": [-1, NAN, 1.5, None, "a", [1, 2]],
+}
 SHEET = "CASME2-coding-simulated.xlsx"
 
 
@@ -164,6 +175,8 @@ def test_no_two_of_26_subjects_look_alike():
         ({"drift": -0.1}, r"drift is -0\.1"),
         ({"frames": (1, 5)}, r"frames is \(1, 5\)"),
         ({"size": (8, 80)}, r"size is \(8, 80\)"),
+        *((({name: value}), f"{name} is ") for name, values in HOSTILE.items() for value in values),
+        ({"n_jobs": 0}, "n_jobs == 0"),
     ],
 )
 def test_bad_parameters(tmp_path, change, message):
