@@ -508,7 +508,7 @@ def _fit(
             for j, C in enumerate(Cs):
                 svm = SVC(C=C, kernel="precomputed").fit(gram, y[train])
                 predictions[i, j] = svm.predict(gram_test)
-    return predictions, np.linalg.norm(selector.coef_, axis=1), float(selector.dual_gap_)
+    return predictions, np.linalg.norm(selector.W_, axis=1), float(selector.dual_gap_)
 
 
 def _inner_folds(train: NDArray, groups: NDArray, n_splits: int) -> list[_Fold]:

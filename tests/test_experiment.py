@@ -160,7 +160,7 @@ def test_weights_are_the_rows_of_w_summed_by_block(data, evaluation):
     lengths = []
     for train, _ in splits("loso", groups):
         mean, std = X[train].mean(axis=0), X[train].std(axis=0)
-        W = L21Selector().fit((X[train] - mean) / std, y[train]).coef_
+        W = L21Selector().fit((X[train] - mean) / std, y[train]).W_
         lengths.append(np.linalg.norm(W, axis=1))
     expected = np.mean(lengths, axis=0).reshape(2, 2, 256).sum(axis=2)
     np.testing.assert_allclose(evaluation.weights, expected, rtol=1e-3)
