@@ -37,6 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _demo(options: argparse.Namespace) -> None:
+    _check_parent(options.out)
+    if options.out.is_dir():
+        raise IsADirectoryError(f"{options.out} is a folder; --out is the file to write")
     import numpy as np
 
     from .datasets import read_casme2
@@ -46,9 +49,6 @@ def _demo(options: argparse.Namespace) -> None:
     from .simulation import simulate
 
     started = time.perf_counter()
-    _check_parent(options.out)
-    if options.out.is_dir():
-        raise IsADirectoryError(f"{options.out} is a folder; --out is the file to write")
     if options.n_features > 16384:
         raise ValueError(f"n_features is {options.n_features}; 8 x 8 blocks give 16384 features")
     classifiers = {
@@ -90,6 +90,9 @@ def _simulate(options: argparse.Namespace) -> None:
 
 
 def _describe(options: argparse.Namespace) -> None:
+    path = Path(options.path)
+    prefix = options.out or (path.resolve().name if path.is_dir() else path.stem)
+    _check_parent(prefix)
     import numpy as np
 
     import ltogp
@@ -98,9 +101,6 @@ def _describe(options: argparse.Namespace) -> None:
     from .clips import read_clip
 
     started = time.perf_counter()
-    path = Path(options.path)
-    prefix = options.out or (path.resolve().name if path.is_dir() else path.stem)
-    _check_parent(prefix)
     frames = read_clip(path, face=options.face, margin=options.margin)
     if len(frames) < 2:
         raise ValueError(f"{options.path} has {len(frames)} frame(s); rank pooling needs at least 2")
@@ -165,11 +165,11 @@ def _extract(options: argparse.Namespace) -> int:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
+    _check_parent(options.out)
     from .datasets import report
     from .experiment import Settings, read, repeat, run
 
     started = time.perf_counter()
-    _check_parent(options.out)
     if (options.dataset is None) != (options.root is None):
         raise ValueError(f"{options.dataset} needs its folder: microexpr evaluate DATASET ROOT")
     sources = [(options.dataset, options.root), *options.others] if options.dataset else list(options.others)

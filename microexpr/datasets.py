@@ -373,11 +373,22 @@ DATASETS: dict[str, Callable[..., pd.DataFrame]] = {
 }
 
 
+# Who gives the data sets out; each asks for a signed licence agreement.
+_CASME_GROUP = "of the Institute of Psychology, Chinese Academy of Sciences (casme.psych.ac.cn/casme)"
+_GIVEN_OUT_BY = {
+    "casme": f"CASME {_CASME_GROUP}",
+    "casme2": f"CASME II {_CASME_GROUP}",
+    "casme3": f"CAS(ME)3 {_CASME_GROUP}",
+    "smic": "SMIC of the University of Oulu, Center for Machine Vision",
+    "samm": "SAMM of Manchester Metropolitan University",
+}
+
+
 def read_dataset(name: str, root: _PathLike, **options: Any) -> pd.DataFrame:
     """Read a data set by its name in `DATASETS`, in any case.
 
     `root` is its folder, or a manifest's CSV file; `options` are passed to the reader. ValueError if there
-    is no such name.
+    is no such name; FileNotFoundError, which says where the data set is from, if there is no such folder.
 
     Examples
     --------
@@ -390,6 +401,12 @@ def read_dataset(name: str, root: _PathLike, **options: Any) -> pd.DataFrame:
     reader = DATASETS.get(name.lower())
     if reader is None:
         raise ValueError(f"{name!r} is not a data set; it must be {', '.join(DATASETS)}")
+    source = _GIVEN_OUT_BY.get(name.lower().split("-")[0])
+    if source and not Path(root).exists():
+        raise FileNotFoundError(
+            f"{root}: no such folder; {source} is given out under a signed licence "
+            "(without one, `microexpr simulate` writes clips in CASME II's layout)"
+        )
     return reader(root, **options)
 
 

@@ -363,6 +363,8 @@ def repeat(
 
 
 def _read_pins(path: Path) -> tuple[dict, Settings]:
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file; `microexpr evaluate` writes one, evaluation.json")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         if content["format"] != FORMAT:
