@@ -197,6 +197,9 @@ def read_image(path: str | os.PathLike[str], size: tuple[int, int] | None = None
 def resize(frame: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
     """Resize a grey frame to (height, width) pixels: bilinear, anti-aliased where it shrinks."""
     check_options(None, None, size)
+    if size is None:
+        raise ValueError("size is None; it must be (height, width) in pixels")
+    _check_frame(frame)
     if frame.shape == tuple(size):
         return frame
     return np.asarray(Image.fromarray(frame).resize((size[1], size[0]), Image.Resampling.BILINEAR))
@@ -370,6 +373,14 @@ def _are_whole(values: Any, count: int, least: int, most: int) -> bool:
     return np.shape(values) == (count,) and all(is_whole(v) and least <= v <= most for v in values)
 
 
+def _check_frame(frame: Any) -> None:
+    if not isinstance(frame, np.ndarray) or frame.dtype != np.uint8 or isinstance(frame, np.ma.MaskedArray):
+        kind = getattr(frame, "dtype", type(frame).__name__)
+        raise TypeError(f"the frame is of {kind}; it must be an array of uint8 without a mask")
+    if frame.ndim != 2 or frame.size == 0:
+        raise ValueError(f"the frame has shape {frame.shape}; it must be grey, (height, width)")
+
+
 def _stack(frames: Any, dtype: Any = None) -> NDArray[Any]:
     """Return the frames as an array of numbers (T, height, width), or raise what is wrong with them."""
     if isinstance(frames, np.ma.MaskedArray):
@@ -416,7 +427,9 @@ def find_face(frames: Iterable[NDArray[np.uint8]], margin: float = 0.1) -> Box:
     ClipError
         If there is no face of at least a sixth of the frame's shorter side.
     ValueError
-        If `margin` is negative or not finite.
+        If `margin` is negative or not finite, or a frame is not grey.
+    TypeError
+        If a frame is not of uint8.
     """
     _check_margin(margin)
     try:
@@ -431,6 +444,7 @@ def find_face(frames: Iterable[NDArray[np.uint8]], margin: float = 0.1) -> Box:
     largest, searched = (0.0, 0.0, 0.0), 0
     for frame in frames:
         searched += 1
+        _check_frame(frame)
         height, width = frame.shape
         shrink = max(1.0, max(height, width) / 640)  # 75 ms at 640 x 360, and it grows with the area
         small = resize(frame, (round(height / shrink), round(width / shrink)))

@@ -45,12 +45,28 @@ class Scores:
         Subject of each sample.
     labels : ndarray of shape (c,)
         The classes, sorted: the order of the rows and columns of `confusion` and of `recall`.
+
+    Raises
+    ------
+    ValueError
+        If the lengths differ, `labels` is not sorted, or a class in y or predictions is not in it.
     """
 
     y: NDArray
     predictions: NDArray
     groups: NDArray
     labels: NDArray
+
+    def __post_init__(self) -> None:
+        lengths = [len(self.y), len(self.predictions), len(self.groups)]
+        if len(set(lengths)) > 1:
+            raise ValueError(f"y, predictions and groups have {lengths} samples; they must have the same")
+        if list(self.labels) != sorted(set(self.labels)):
+            raise ValueError(f"labels is {list(self.labels)}; it must be sorted, each class once")
+        for name in ("y", "predictions"):
+            unknown = set(getattr(self, name)) - set(self.labels)
+            if unknown:
+                raise ValueError(f"{name} holds {str(unknown.pop())!r}, which is not in labels")
 
     @property
     def accuracy(self) -> float:

@@ -264,6 +264,17 @@ def test_wrong_frames(function, damage, error, message):
         function(damage(frames))
 
 
+@pytest.mark.parametrize("function", [lambda frame: resize(frame, (5, 5)), lambda frame: find_face([frame])])
+def test_wrong_single_frames(function):
+    frame = np.zeros((8, 9), np.uint8)
+    for wrong in (frame.astype(np.uint16), frame / 255, frame.tolist(), None, np.ma.masked_array(frame)):
+        with pytest.raises(TypeError, match=r"^the frame is of .*; it must be an array of uint8"):
+            function(wrong)
+    for wrong in (frame[0], np.stack([frame] * 3, -1), frame[:0]):
+        with pytest.raises(ValueError, match=r"^the frame has shape .*; it must be grey"):
+            function(wrong)
+
+
 def test_frames_of_16_bits_are_not_squeezed_into_8():
     frames = np.full((3, 8, 9), 1000, np.uint16)
     for function in (stabilise, lambda frames: resample(frames, 5)):

@@ -166,6 +166,23 @@ def test_what_is_missing_or_mixed_is_refused(clips, name, damage, error, message
         loso(**arguments, classifier=make_classifier("all"))
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"labels": np.array(["a", "b"])}, "^(y|predictions) holds 'c', which is not in labels"),
+        ({"labels": np.array(["b", "a", "c"])}, "^labels is .*sorted"),
+        ({"labels": np.array(["a", "b", "c", "c"])}, "^labels is .*each class once"),
+        ({"groups": np.arange(3)}, r"^y, predictions and groups have \[60, 60, 3\] samples"),
+    ],
+)
+def test_scores_that_do_not_fit_together(change, message):
+    """The bootstrap would count them in another class's cell."""
+    scores = random_scores()
+    fields = {name: getattr(scores, name) for name in ("y", "predictions", "groups", "labels")}
+    with pytest.raises(ValueError, match=message):
+        Scores(**{**fields, **change})
+
+
 @pytest.mark.parametrize("n_resamples", [0, -1, 2.5, np.nan, 10**12, True, "9"])
 def test_resamples_that_cannot_be_drawn(n_resamples):
     with pytest.raises(ValueError, match=f"^n_resamples is {n_resamples!r}"):
