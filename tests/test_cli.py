@@ -23,7 +23,7 @@ def _in_an_empty_folder(tmp_path, monkeypatch):
 
 def run(*arguments):
     return subprocess.run(
-        [sys.executable, "-m", "microexpr", *map(str, arguments)], capture_output=True, text=True, timeout=300
+        [sys.executable, "-m", "microexpr", *map(str, arguments)], capture_output=True, text=True, timeout=600
     )
 
 
@@ -142,7 +142,7 @@ def test_without_the_extras(tmp_path, videos):
             "from microexpr.cli import main; sys.exit(main(sys.argv[1:]))"
         )
         done = subprocess.run(
-            [sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True, timeout=300
+            [sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True, timeout=600
         )
         assert done.returncode == 2
         assert words in done.stderr
