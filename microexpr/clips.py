@@ -383,7 +383,8 @@ def _check_frame(frame: Any) -> None:
 
 def _stack(frames: Any, dtype: Any = None) -> NDArray[Any]:
     """Return the frames as an array of numbers (T, height, width), or raise what is wrong with them."""
-    if isinstance(frames, np.ma.MaskedArray):
+    several = frames if isinstance(frames, list | tuple) else [frames]
+    if any(isinstance(frame, np.ma.MaskedArray) for frame in several):
         raise TypeError("frames is a masked array; its mask would be ignored: fill it, or leave it out")
     try:
         frames = np.asarray(frames)

@@ -7,6 +7,7 @@ U (n, d) --standardise--> --l2,1 selection--> (n, N) --linear SVM--> class
 from __future__ import annotations
 
 import os
+import re
 from numbers import Integral, Real
 from typing import Any, Literal
 
@@ -97,9 +98,10 @@ def describe(
 
 def _grey(frames: Any) -> NDArray[Any]:
     """Return the frames as an array of shape (T, height, width), or raise what is wrong with that."""
-    if isinstance(frames, np.ma.MaskedArray):
+    several = frames if isinstance(frames, list | tuple) else [frames]
+    if any(isinstance(frame, np.ma.MaskedArray) for frame in several):
         raise TypeError("frames is a masked array; its mask would be ignored: fill it, or leave frames out")
-    first = next(iter(frames), None) if isinstance(frames, list | tuple) else frames
+    first = next(iter(several), None)
     if isinstance(first, str | bytes | os.PathLike):
         raise TypeError(f"frames are paths ({first!r}); read them with microexpr.read_clip or read_frames")
     try:
@@ -122,7 +124,7 @@ def _in_our_words(message: str) -> str:
     """Say frames and histograms for what `ltogp.histogram` calls images and out."""
     for theirs, ours in (("images", "frames"), ("out", "histograms")):
         if message.startswith(f"{theirs} "):
-            return ours + message[len(theirs) :]
+            return re.sub(rf"\b{theirs}\b", ours, message)
     return message
 
 

@@ -252,6 +252,7 @@ def test_a_box_that_is_not_inside_the_picture(tmp_path):
         (lambda f: f[:0], ValueError, r"^frames have shape \(0, 8, 9\)"),
         (lambda f: np.stack([f] * 3, -1), ValueError, r"^frames have shape \(4, 8, 9, 3\)"),
         (lambda f: [f[0], f[1][:5]], ValueError, "^frames are of different sizes"),
+        (lambda f: list(np.ma.masked_array(f)), TypeError, "^frames is a masked array"),
         (lambda f: np.ma.masked_array(f), TypeError, "^frames is a masked array"),
         (lambda f: f.astype(object), TypeError, "^frames have dtype object"),
         (lambda f: np.where(f > 9, np.nan, f), (TypeError, ValueError), "^frames (have dtype|hold NaN)"),

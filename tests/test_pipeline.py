@@ -57,6 +57,7 @@ def test_memory_mapped_and_read_only_frames(frames, tmp_path):
         (lambda f: ["1.png", "2.png"], TypeError, r"^frames are paths \('1.png'\); read them with"),
         (lambda f: Path("clip.mp4"), TypeError, "^frames are paths"),
         (lambda f: np.ma.masked_array(f, f > 9), TypeError, "^frames is a masked array"),
+        (lambda f: list(np.ma.masked_array(f, f > 9)), TypeError, "^frames is a masked array"),
         (lambda f: f.astype(object), TypeError, "^frames .*dtype object"),
         (lambda f: np.where(f > 9, np.inf, f), ValueError, "^frames holds inf at frame 0"),
         (lambda f: None, ValueError, r"^frames have shape \(\)"),
