@@ -6,10 +6,15 @@ stored one after the other: each inner loop below runs over one contiguous row o
 
 Sums are reassociated (`fastmath={"reassoc"}`) so that LLVM vectorises them; the order is fixed when the
 kernel is compiled, so the same input gives the same bits. Nothing here assumes that NaN does not occur.
+
+Loops take the place of x[:] = y, x + y and x.sum(): each of those would add to the seconds that the first call
+takes to compile, x[:] = y alone three of them for the text of an error.
 """
 
 import numpy as np
 from numba import njit
+
+from ._compilation import kernel
 
 
 def padded(n):
@@ -17,13 +22,10 @@ def padded(n):
     return -(-n // 12) * 12
 
 
-_jit = njit(nogil=True, cache=True, error_model="numpy", fastmath={"reassoc", "nsz", "contract"})
-
-
 # -- frames -----------------------------------------------------------------------------------------------
 
 
-@_jit
+@kernel
 def relative_panel(V, start, width, out):
     """Write out[t, k] = V[t, start + k] - V[0, start + k] for k < width."""
     first = V[0, start : start + width]
@@ -33,7 +35,7 @@ def relative_panel(V, start, width, out):
             o[k] = np.float64(row[k]) - np.float64(first[k])
 
 
-@_jit
+@kernel
 def whole_panel(V, start, width, unit, out):
     """Write out[t, k] = unit (V[t, start + k] - V[0, start + k]) for k < width.
 
@@ -57,7 +59,7 @@ def whole_panel(V, start, width, unit, out):
     return True
 
 
-@_jit
+@kernel
 def whole_unit(row):
     """Return the smallest of 1, 2, 4, ..., 4096 whose product with all of the row is whole, or 0."""
     unit = 1.0
@@ -71,7 +73,7 @@ def whole_unit(row):
     return unit
 
 
-@_jit
+@kernel
 def add_gram(V, start, unit, panel, K):
     """Add (v_s - v_0)^T (v_t - v_0), t <= s, from column `start` on; `panel` is where to work.
 
@@ -91,7 +93,7 @@ def add_gram(V, start, unit, panel, K):
     return start
 
 
-@_jit
+@kernel
 def weigh(V, beta, other, u, f):
     """Write u = V^T beta and f = V u, relative to the first frame; returns u^T u and |V^T other|^2.
 
@@ -147,7 +149,7 @@ def weigh(V, beta, other, u, f):
     return square, other_square
 
 
-@_jit
+@kernel
 def combine(V, beta, u):
     """Write u = sum_t beta_t (v_t - v_0), which is V^T beta where beta sums to zero; returns u^T u."""
     T, d = V.shape
@@ -167,7 +169,7 @@ def combine(V, beta, u):
     return square
 
 
-@_jit
+@kernel
 def relative_scores(V, u, f):
     """Write f_t = u^T (v_t - v_0): the differences of scores without the offset that all frames share."""
     T, d = V.shape
@@ -187,21 +189,20 @@ def relative_scores(V, u, f):
 # -- pairs ------------------------------------------------------------------------------------------------
 
 
-@_jit
+@kernel
 def largest_margin(f, later, end):
     """Return the largest f_j - f_i over the pairs."""
     T = f.size
-    best = f.copy()  # of the frames from i to the end of its group
+    best = np.empty(T)  # of the frames from i to the end of its group
     largest = -np.inf
     for i in range(T - 1, -1, -1):
-        if i + 1 < end[i]:
-            best[i] = max(f[i], best[i + 1])
+        best[i] = max(f[i], best[i + 1]) if i + 1 < end[i] else f[i]
         if later[i] < end[i]:
             largest = max(largest, best[later[i]] - f[i])
     return largest
 
 
-@_jit
+@kernel
 def hinge_sum(f, later, end, power):
     """Sum of max(0, 1 - (f_j - f_i))^power over the pairs, power 1 or 2."""
     T = f.size
@@ -221,7 +222,7 @@ def hinge_sum(f, later, end, power):
     return total
 
 
-@_jit
+@kernel
 def pair_sums(alpha, later, end, beta):
     """Write beta = A^T alpha, what each frame gets as the later of its pairs minus as the earlier.
 
@@ -256,7 +257,7 @@ def pair_sums(alpha, later, end, beta):
 # bounds a pair curves the objective: these pairs are the window.
 
 
-@_jit
+@kernel
 def multipliers(f, base, later, end, delta, q, bound, power, out, beta):
     """Write the pairs' multipliers to `out` and beta = A^T out.
 
@@ -304,7 +305,7 @@ def multipliers(f, base, later, end, delta, q, bound, power, out, beta):
     return total, square, losses, moved, inside
 
 
-@_jit
+@kernel
 def list_window(alpha, later, end, bound, i_out, j_out):
     """Write the pairs whose alpha lies inside the bounds."""
     count, p = 0, 0
@@ -316,7 +317,7 @@ def list_window(alpha, later, end, bound, i_out, j_out):
             p += 1
 
 
-@_jit
+@kernel
 def window_product(alpha, later, end, bound, x, out):
     """Write out = A^T D A x, D one for the pairs whose alpha lies inside the bounds and zero for others."""
     out[:] = 0.0
@@ -334,7 +335,7 @@ def window_product(alpha, later, end, bound, x, out):
         p += n
 
 
-@_jit
+@kernel
 def window_laplacian_of_pairs(alpha, later, end, bound, L):
     """Write L = A^T D A, D as in `window_product`."""
     T = later.size
@@ -396,7 +397,7 @@ def _dots(P, i, Q, j, k0, k1):
     return (c00, c01, c02), (c10, c11, c12), (c20, c21, c22), (c30, c31, c32)
 
 
-@_jit
+@kernel
 def add_products(P, m, Q, n, width, lower, K):
     """Add P Q^T, over their first `width` columns, to K, m x n, or to its lower triangle.
 
@@ -415,7 +416,7 @@ def add_products(P, m, Q, n, width, lower, K):
                             K[i + a, j + b] += c[a][b]
 
 
-@_jit
+@kernel
 def mirror(K):
     """Copy the lower triangle to the upper, in blocks that stay in the cache."""
     n = K.shape[0]
@@ -426,7 +427,23 @@ def mirror(K):
                     K[j, i] = K[i, j]
 
 
-@_jit
+@kernel
+def copy(x, out):
+    """Write out = x."""
+    for k in range(x.size):
+        out[k] = x[k]
+
+
+@kernel
+def dot(x, y):
+    """Return x^T y."""
+    acc = 0.0
+    for k in range(x.size):
+        acc += x[k] * y[k]
+    return acc
+
+
+@kernel
 def row_products(P, x, out):
     """Write out = P x."""
     for i in range(P.shape[0]):
@@ -437,7 +454,7 @@ def row_products(P, x, out):
         out[i] = acc
 
 
-@_jit
+@kernel
 def row_sum(P, x, out):
     """Write out = P^T x."""
     out[:] = 0.0
@@ -447,7 +464,7 @@ def row_sum(P, x, out):
             out[k] += x[i] * row[k]
 
 
-@_jit
+@kernel
 def cholesky(M, n):
     """Overwrite the lower triangle of M = L L^T, n x n, with L; False if M is not positive definite.
 
@@ -486,7 +503,7 @@ def cholesky(M, n):
     return True
 
 
-@_jit
+@kernel
 def solve_lower(L, x):
     """Overwrite x with L^-1 x."""
     for i in range(x.size):
@@ -497,7 +514,7 @@ def solve_lower(L, x):
         x[i] = (x[i] - acc) / L[i, i]
 
 
-@_jit
+@kernel
 def solve_lower_transposed(L, x):
     """Overwrite x with L^-T x."""
     for i in range(x.size - 1, -1, -1):
@@ -508,7 +525,7 @@ def solve_lower_transposed(L, x):
             x[k] -= c * row[k]
 
 
-@_jit
+@kernel
 def pivoted_cholesky(K, R, pivots):
     """K = R^T R with as many rows in R as K has rank to working precision; returns that rank.
 
@@ -519,24 +536,33 @@ def pivoted_cholesky(K, R, pivots):
     T = K.shape[0]
     rows = -(-T // 12) * 12
     S = np.zeros((rows, rows))  # its lower triangle
-    S[:T, :T] = K
-    block, minus_block = np.zeros((rows, 48)), np.empty((rows, 48))
+    for t in range(T):
+        copy(K[t], S[t])
+    block, minus_block = np.zeros((rows, 48)), np.zeros((rows, 48))
     residual = np.empty(T)
+    largest = 0.0
     for t in range(T):
         residual[t] = K[t, t]
-    smallest = T * 2.3e-16 * residual.max()
+        largest = max(largest, K[t, t])
+    smallest = T * 2.3e-16 * largest
     for k in range(T):
         m = k % 48
         if k > 0 and m == 0:
-            minus_block[:] = -block
-            add_products(minus_block, T, block, T, 48, True, S)
-        p = residual.argmax()
+            for t in range(T):
+                for n in range(48):
+                    minus_block[t, n] = -block[t, n]
+            add_products(minus_block, T, block, T, block.shape[1], True, S)
+        p = 0
+        for t in range(T):
+            if residual[t] > residual[p]:
+                p = t
         if not residual[p] > smallest:
             return k
         pivots[k] = p
         row = R[k, :T]
-        row[:p] = S[p, :p]
-        row[p:] = S[p:T, p]
+        copy(S[p, :p], row)
+        for t in range(p, T):
+            row[t] = S[t, p]
         scale = 1.0 / np.sqrt(residual[p])
         for t in range(T):
             acc = 0.0
@@ -546,7 +572,8 @@ def pivoted_cholesky(K, R, pivots):
             residual[t] -= row[t] * row[t]
         for m_earlier in range(k):
             row[pivots[m_earlier]] = 0.0
-        block[:T, m] = row
+        for t in range(T):
+            block[t, m] = row[t]
         residual[p] = -1.0
     return T
 
@@ -554,7 +581,7 @@ def pivoted_cholesky(K, R, pivots):
 # -- solvers ------------------------------------------------------------------------------------------------
 
 
-@_jit
+@kernel
 def chain(K, q, a):
     """Write the multipliers of the adjacent pairs, those whose margins are above 1 by themselves left out.
 
@@ -562,19 +589,22 @@ def chain(K, q, a):
     pairs whose multipliers came out negative.
     """
     m = a.size
-    active = np.arange(m)
+    active, after = np.empty(m, np.intp), np.empty(m, np.intp)
+    for p in range(m):
+        active[p], after[p] = p, p + 1
     M = np.empty((m + 11, m + 11))
     for _ in range(5):
-        pair_matrix(K, active[:m], active[:m] + 1, q, M)
+        pair_matrix(K, active[:m], after[:m], q, M)
         if not cholesky(M, m):
             return False
-        x = np.ones(m)
+        x = np.empty(m)
+        x[:] = 1.0
         solve_lower(M, x)
         solve_lower_transposed(M, x)
         kept = 0
         for p in range(m):
             if x[p] > 0.0:
-                active[kept] = active[p]
+                active[kept], after[kept] = active[p], after[p]
                 kept += 1
         if kept == m:
             a[:] = 0.0
@@ -585,7 +615,7 @@ def chain(K, q, a):
     return False
 
 
-@_jit
+@kernel
 def pair_matrix(K, i, j, ridge, M):
     """Write the lower triangle of A K A^T + ridge I, A the incidence of the pairs (i, j)."""
     T = K.shape[0]
@@ -600,7 +630,7 @@ def pair_matrix(K, i, j, ridge, M):
         row[p] += ridge
 
 
-@_jit
+@kernel
 def _factor_curvature(R, rank, alpha, later, end, bound, i, j, weight, L, RL, M):
     """Write the Cholesky factor of I + weight R A^T D A R^T to M; False if rounding forbids.
 
@@ -633,7 +663,7 @@ def _factor_curvature(R, rank, alpha, later, end, bound, i, j, weight, L, RL, M)
     return False
 
 
-@_jit
+@kernel
 def _conjugate_gradients(R, rank, alpha, later, end, bound, weight, residual, M, p):
     """Solve (I + weight R A^T D A R^T) p = -residual to a tenth; M is the factor of an earlier such matrix.
 
@@ -643,39 +673,42 @@ def _conjugate_gradients(R, rank, alpha, later, end, bound, weight, residual, M,
     width = R.shape[1]
     scores, product = np.zeros(width), np.zeros(width)
     p[:] = 0.0
-    r = -residual[:rank]
-    z, Hq = r.copy(), np.empty(R.shape[0])
+    r, z, Hq = np.empty(rank), np.empty(rank), np.empty(R.shape[0])
+    for k in range(rank):
+        r[k] = z[k] = -residual[k]
     solve_lower(M, z)
     solve_lower_transposed(M, z)
     q = np.zeros(R.shape[0])
-    q[:rank] = z
-    rz = (r * z).sum()
+    copy(z, q)
+    rz = dot(r, z)
     limit = 1e-2 * rz
     for _ in range(15):
         row_sum(R, q, scores)
         window_product(alpha, later, end, bound, scores[:T], product[:T])
         row_products(R, product, Hq)
-        Hq *= weight
-        Hq += q
-        curvature = (q * Hq).sum()
+        for k in range(q.size):
+            Hq[k] = q[k] + weight * Hq[k]
+        curvature = dot(q, Hq)
         if not curvature > 0.0:
             return False
         step = rz / curvature
-        p += step * q
-        r -= step * Hq[:rank]
-        z[:] = r
+        for k in range(q.size):
+            p[k] += step * q[k]
+        for k in range(rank):
+            r[k] -= step * Hq[k]
+            z[k] = r[k]
         solve_lower(M, z)
         solve_lower_transposed(M, z)
         previous = rz
-        rz = (r * z).sum()
+        rz = dot(r, z)
         if rz <= limit:
             return True
-        q *= rz / previous
-        q[:rank] += z
+        for k in range(rank):
+            q[k] = z[k] + rz / previous * q[k]
     return False
 
 
-@_jit
+@kernel
 def _direction(K, R, rank, alpha, later, end, bound, ridge, inside, residual, factored, L, RL, M, p):
     """Solve (I + R A^T D A R^T / ridge) p = -residual, roughly; the window D has `inside` pairs.
 
@@ -693,7 +726,9 @@ def _direction(K, R, rank, alpha, later, end, bound, ridge, inside, residual, fa
         if cholesky(M, inside):
             scores = np.zeros(R.shape[1])
             row_sum(R, residual, scores)
-            x = scores[j] - scores[i]
+            x = np.empty(inside)
+            for k in range(inside):
+                x[k] = scores[j[k]] - scores[i[k]]
             solve_lower(M, x)
             solve_lower_transposed(M, x)
             scores[:] = 0.0
@@ -701,8 +736,9 @@ def _direction(K, R, rank, alpha, later, end, bound, ridge, inside, residual, fa
                 scores[j[k]] += x[k]
                 scores[i[k]] -= x[k]
             row_products(R, scores, p)
-            p -= residual
-            start = (p * residual).sum()
+            for k in range(p.size):
+                p[k] -= residual[k]
+            start = dot(p, residual)
             if start < 0.0:
                 return start, False
     # the window is large, or its pairs leave u next to no freedom
@@ -712,13 +748,14 @@ def _direction(K, R, rank, alpha, later, end, bound, ridge, inside, residual, fa
         factored = _factor_curvature(R, rank, alpha, later, end, bound, i, j, 1.0 / ridge, L, RL, M)
         if not factored:
             return 0.0, False
-        p[:] = -residual
+        for k in range(p.size):
+            p[k] = -residual[k]
         solve_lower(M, p[:rank])
         solve_lower_transposed(M, p[:rank])
-    return (p * residual).sum(), factored
+    return dot(p, residual), factored
 
 
-@_jit
+@kernel
 def augmented_lagrangian(
     K, R, rank, later, end, C, squared, enough, max_iter, z, base, best_z, best_alpha, state, L, RL, M
 ):
@@ -751,18 +788,20 @@ def augmented_lagrangian(
     while True:
         total, square, losses, moved, inside = sums
         row_products(R, beta, g)
-        residual[:] = z - g
-        lag = 0.5 * (residual * residual).sum()
-        primal = 0.5 * (z * z).sum() + C * losses
-        dual = total - 0.5 * (g * g).sum() - 0.5 * q * square
+        for k in range(rows):
+            residual[k] = z[k] - g[k]
+        lag = 0.5 * dot(residual, residual)
+        primal = 0.5 * dot(z, z) + C * losses
+        dual = total - 0.5 * dot(g, g) - 0.5 * q * square
         if primal < best_primal:
             best_primal = primal
-            best_z[:] = z
+            copy(z, best_z)
         if dual > best_dual:
             best_dual = dual
-            best_alpha[:] = alpha
+            copy(alpha, best_alpha)
         gap = best_primal - best_dual
-        state[:] = delta, steps, best_primal, best_dual, last_gap, stalled, n_iter, kept
+        state[0], state[1], state[2], state[3] = delta, steps, best_primal, best_dual
+        state[4], state[5], state[6], state[7] = last_gap, stalled, n_iter, kept
         if gap <= enough * best_primal or not np.isfinite(primal):
             return True
         if n_iter == last:
@@ -774,7 +813,7 @@ def augmented_lagrangian(
                 K, R, rank, alpha, later, end, bound, delta + q, inside, residual, kept == 1.0, L, RL, M, p
             )
             kept = 1.0 if factored and T >= 150 else 0.0
-        if not slope_0 < 0.0 or (p * p).sum() < 1e-31 * (z * z).sum() or steps > 100.0:  # the round is over
+        if not slope_0 < 0.0 or dot(p, p) < 1e-31 * dot(z, z) or steps > 100.0:  # the round is over
             if delta * C > 1.0:  # far from what lets the multipliers reach C
                 delta = max(0.01 * delta, 1.0 / C)
             else:
@@ -787,7 +826,7 @@ def augmented_lagrangian(
                     shrink = 0.2 if steps <= 1.0 else 0.5 if steps <= 3.0 else 0.7
                     delta = max(delta * shrink, min(1e-12, 1e-3 / C))
                 last_gap = gap
-            base[:] = alpha
+            copy(alpha, base)
             steps = 0.0
             sums = multipliers(f[:T], base, later, end, delta, q, bound, power, alpha, beta[:T])
             continue
@@ -796,14 +835,15 @@ def augmented_lagrangian(
 
         # A step at which the derivative is within 0.3 of its start. It rises with the step: bracket its root
         row_sum(R, p, df)
-        along, norm = (p * z).sum(), (p * p).sum()
+        along, norm = dot(p, z), dot(p, p)
         low, low_slope, high, high_slope = 0.0, slope_0, 1.0, 0.0
         step = 1.0
         for n in range(40):
-            trial[:] = z + step * p
+            for k in range(rows):
+                trial[k] = z[k] + step * p[k]
             row_sum(R, trial, f)  # not f + step df: p may be large, and the next one take it back
             sums = multipliers(f[:T], base, later, end, delta, q, bound, power, alpha, beta[:T])
-            slope = along + step * norm - (beta * df).sum()
+            slope = along + step * norm - dot(beta, df)
             if abs(slope) <= -0.3 * slope_0 or (n == 0 and slope < 0.0):
                 break
             if slope < 0.0:
@@ -812,7 +852,7 @@ def augmented_lagrangian(
                 high, high_slope = step, slope
             step = low - low_slope * (high - low) / (high_slope - low_slope)
             step = min(max(step, low + 0.1 * (high - low)), high - 0.1 * (high - low))
-        z[:] = trial
+        copy(trial, z)
 
 
 # -- long sequences -----------------------------------------------------------------------------------------
@@ -828,7 +868,7 @@ _SHORT = 48  # frames of a segment whose pairs are taken one by one
 _FEW = 24  # pairs of a window that are summed one by one, without the cancellation of prefix sums
 
 
-@_jit
+@kernel
 def _middle(a, b, first, later):
     """Return the border between two times nearest to the middle of a..b; b if all times are equal."""
     middle = (a + b) // 2
@@ -838,7 +878,7 @@ def _middle(a, b, first, later):
     return min(hi, b)
 
 
-@_jit
+@kernel
 def _part(order, spare, a, m, b):
     """Part order[a:b] stably into the frames before m and the others."""
     earlier = a
@@ -854,7 +894,7 @@ def _part(order, spare, a, m, b):
         order[m + k] = spare[k]
 
 
-@_jit
+@kernel
 def smoothed_sums(f, order, later, first, groups, width, beta):
     """Write beta = A^T a; `groups` are the first frames of the groups, and T. Overwrites `order`.
 
@@ -959,7 +999,7 @@ def smoothed_sums(f, order, later, first, groups, width, beta):
     return total, hinges, squares, inside
 
 
-@_jit
+@kernel
 def window_laplacian(f, order, later, first, groups, width, x, out):
     """Write out = A^T D A x, D one for the pairs in the window and zero for others. Overwrites `order`."""
     T = f.size
@@ -1020,7 +1060,7 @@ def window_laplacian(f, order, later, first, groups, width, x, out):
             depth += 2
 
 
-@_jit
+@kernel
 def window_pairs(f, order, later, first, groups, width, ranks, i_out, j_out):
     """Write those pairs of the window whose ranks, in the order of this walk, are `ranks`.
 

@@ -1,0 +1,65 @@
+"""How the kernels are compiled, and cached for the next process."""
+
+import shutil
+import warnings
+from collections.abc import Callable
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from numba import config, njit
+
+_ROOM = 2**24  # bytes free where the kernels are cached: they take 3 MB
+
+
+def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile a function when it is first called, and cache what is compiled if there is a folder for it."""
+    options: dict[str, Any] = {
+        "nogil": True,
+        "error_model": "numpy",
+        "fastmath": {"reassoc", "nsz", "contract"},
+    }
+    # Numba names the files of its cache by this, and looks for changes in the kernel's own source file only
+    function.__qualname__ += "_" + _digest()
+    try:
+        compiled = njit(cache=True, **options)(function)
+    except RuntimeError as error:  # "no locator available"
+        _warn_once(str(error))
+    else:
+        if config.DISABLE_JIT or _has_room(compiled.stats.cache_path):
+            return compiled
+        _warn_once(f"less than {_ROOM >> 20} MB are free in {compiled.stats.cache_path}")
+    return njit(**options)(function)
+
+
+@cache
+def _digest() -> str:
+    """Of all sources that decide what a kernel does; 0.2 ms."""
+    sources = sha256()
+    for name in ("_compilation.py", "_kernels.py"):
+        sources.update(__loader__.get_data(str(Path(__file__).with_name(name))))  # type: ignore[name-defined]
+    return sources.hexdigest()[:16]
+
+
+@cache
+def _has_room(folder: str) -> bool:
+    """Whether what is compiled will fit: saving it to a full disk would be an error of the kernel's caller."""
+    try:
+        return shutil.disk_usage(folder).free >= _ROOM
+    except OSError:
+        return False
+
+
+_warned = False
+
+
+def _warn_once(why: str) -> None:
+    global _warned
+    if not _warned:
+        _warned = True
+        warnings.warn(
+            f"rankpool cannot cache its compiled kernels ({why}), so every new process compiles them again, for "
+            "some seconds; set the environment variable NUMBA_CACHE_DIR to a folder that can be written to",
+            stacklevel=2,
+        )
