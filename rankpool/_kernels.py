@@ -88,7 +88,7 @@ def add_gram(V, start, unit, panel, K):
             relative_panel(V, start, width, panel)
         elif not whole_panel(V, start, width, unit, panel):
             break
-        add_products(panel, V.shape[0], panel, V.shape[0], width, True, K)
+        add_products(panel, V.shape[0], panel, V.shape[0], width, bool(True), K)
         start += width
     return start
 
@@ -551,7 +551,7 @@ def pivoted_cholesky(K, R, pivots):
             for t in range(T):
                 for n in range(48):
                     minus_block[t, n] = -block[t, n]
-            add_products(minus_block, T, block, T, block.shape[1], True, S)
+            add_products(minus_block, T, block, T, block.shape[1], bool(True), S)
         p = 0
         for t in range(T):
             if residual[t] > residual[p]:
@@ -647,10 +647,10 @@ def _factor_curvature(R, rank, alpha, later, end, bound, i, j, weight, L, RL, M)
                 out[i[p]] -= x
     else:
         window_laplacian_of_pairs(alpha, later, end, bound, L[:T, :T])
-        add_products(R, rank, L, T, T, False, RL)
+        add_products(R, rank, L, T, T, bool(False), RL)
     for ridge in (0.0, 1e-14, 1e-11):
         M[:] = 0.0
-        add_products(RL, rank, R, rank, T, True, M)
+        add_products(RL, rank, R, rank, T, bool(True), M)
         largest = 0.0
         for k in range(rank):
             largest = max(largest, M[k, k])
