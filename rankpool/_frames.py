@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,14 @@ class PairOrder(NamedTuple):
     later: NDArray[np.intp]  # the first one later,
     end: NDArray[np.intp]  # the first one past the group
     groups: NDArray[np.intp]  # first frame of each group, and T
+
+
+class Names(NamedTuple):
+    """What the caller calls the frames, one or many of them, and their times: errors say it."""
+
+    V: str = "V"
+    frame: str = "frame"
+    times: str = "times"
 
 
 def combine(frames: Any, beta: Floats, u: Floats) -> float:
@@ -56,16 +64,10 @@ def gram(frames: Any) -> Floats:
     a panel is below 2^24: exact, and twice as fast.
     """
     if isinstance(frames, np.ndarray):
-        K = _dense_gram(frames)
-    else:
+        return _dense_gram(frames)
+    with np.errstate(over="ignore", invalid="ignore"):  # seen afterwards
         K = (frames @ frames.T).toarray()
-        K = np.ascontiguousarray(K - K[0] - K[:, :1] + K[0, 0])
-    largest = K.diagonal().max()
-    if not np.isfinite(largest):
-        raise_not_finite(frames)
-    if largest < 1e-200 and isinstance(frames, np.ndarray) and (frames != frames[0]).any():
-        raise ValueError("V underflows: the squared distances of its frames vanish in float64; rescale it")
-    return K
+        return np.ascontiguousarray(K - K[0] - K[:, :1] + K[0, 0])
 
 
 def _dense_gram(frames: NDArray[Any]) -> Floats:
@@ -85,17 +87,26 @@ def _dense_gram(frames: NDArray[Any]) -> Floats:
     return K
 
 
-def check_finite(frames: Any) -> None:
-    """Raise unless all of V is finite and its squares are; 4096 frames at a time."""
-    for start in range(0, frames.shape[0], 4096):
-        block = frames[start : start + 4096]
-        values = block if isinstance(block, np.ndarray) else block.data
-        if values.size and not max(abs(float(values.max())), abs(float(values.min()))) < 1e150:
-            raise_not_finite(frames)
+def largest_square(frames: Any) -> float:
+    """Return Σ_k (max_t v_tk - min_t v_tk)², which bounds the squared distances; 4096 frames at a time.
+
+    Not finite where V or a square is not. For sparse frames the bound is a cruder one.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        if not isinstance(frames, np.ndarray):
+            values = frames.data
+            span = float(values.max(initial=0.0)) - float(values.min(initial=0.0))
+            return span * span * frames.shape[1]
+        high = low = frames[0].astype(np.float64)
+        for start in range(0, frames.shape[0], 4096):
+            block = frames[start : start + 4096]
+            high, low = np.maximum(high, block.max(axis=0)), np.minimum(low, block.min(axis=0))
+        largest = max(abs(float(high.max())), abs(float(low.min())))
+        return float(np.square(high - low).sum()) if largest < 1e150 else largest * largest
 
 
-def raise_not_finite(frames: Any) -> NoReturn:
-    """Say where V is not finite, or that its squares overflow."""
+def raise_unless_finite(frames: Any, name: str) -> None:
+    """Say where V is not finite."""
     if isinstance(frames, np.ndarray):
         bad = np.argwhere(~np.isfinite(frames))
     else:
@@ -103,5 +114,4 @@ def raise_not_finite(frames: Any) -> NoReturn:
         bad = np.column_stack([entries.row, entries.col])[~np.isfinite(entries.data)]
     if len(bad):
         t, k = bad[0]
-        raise ValueError(f"V[{t}, {k}] is {frames[t, k]}; V must be finite")
-    raise ValueError("V overflows: the squared distances of its frames exceed float64; rescale it")
+        raise ValueError(f"{name}[{t}, {k}] is {frames[t, k]}; {name} must be finite")

@@ -223,6 +223,32 @@ def hinge_sum(f, later, end, power):
 
 
 @kernel
+def clipped_sums(f, later, end, width, beta):
+    """Write beta = A^T a, a = clip(1 - m, 0, width) of each pair, one by one; see `smoothed_sums`.
+
+    Returns the sum of a, the sum of max(0, 1 - m) and that of max(0, 1 - m)^2.
+    """
+    beta[:] = 0.0
+    total, hinges, squares = 0.0, 0.0, 0.0
+    for i in range(f.size):
+        fj, bj = f[later[i] : end[i]], beta[later[i] : end[i]]
+        top = 1.0 + f[i]
+        acc, acc_hinge, acc_square = 0.0, 0.0, 0.0
+        for k in range(fj.size):
+            h = max(0.0, top - fj[k])
+            a = min(h, width)
+            bj[k] += a
+            acc += a
+            acc_hinge += h
+            acc_square += h * h
+        beta[i] -= acc
+        total += acc
+        hinges += acc_hinge
+        squares += acc_square
+    return total, hinges, squares
+
+
+@kernel
 def pair_sums(alpha, later, end, beta):
     """Write beta = A^T alpha, what each frame gets as the later of its pairs minus as the earlier.
 

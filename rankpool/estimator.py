@@ -13,7 +13,7 @@ from joblib import effective_n_jobs
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
-from threadpoolctl import threadpool_limits
+from ._blas import one_blas_thread
 
 from .pooling import hierarchical_rank_pool, rank_pool
 
@@ -147,7 +147,7 @@ class RankPooling(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
             except (TypeError, ValueError) as error:
                 raise type(error)(f"clip {index}: {error}") from error
 
-        with threadpool_limits(1, user_api="blas"):
+        with one_blas_thread():
             return _in_threads(pool, clips, effective_n_jobs(-1 if n_jobs is None else n_jobs))
 
     def __sklearn_tags__(self) -> Any:

@@ -80,7 +80,7 @@ def solve_long(
         f = problem.scores(u) if n_iter % 5 == 0 else f + step * df  # from the frames now and then: rounding
     assert best is not None
     # from the frames: both objectives follow from u as it is returned
-    return problem.certificate(best.u, problem.scores(best.u), C, squared, best.width, n_iter)
+    return problem.final_certificate(best.u, C, squared, best.width, n_iter)
 
 
 def solve_long_in_span(
@@ -101,14 +101,14 @@ def solve_long_in_span(
     R = np.zeros((T, T))
     R[:, pivots] = np.triu(factor)
     coordinates = np.ascontiguousarray(R[:rank].T)
+    coordinates.flags.writeable = False  # as the frames are: one type for the kernels
     found = solve_long(coordinates, pairs, C * scale, squared, 0.5 * tol, max_iter, progress)
     beta = np.zeros(T)
     beta[pivots[:rank]] = solve_triangular(factor[:rank, :rank], found.u) / scale
     beta[0] -= beta.sum()  # the first frame is the origin
     u = np.empty(frames.shape[1])
     combine(frames, beta, u)
-    problem = _Problem(frames, pairs)
-    return problem.certificate(u, problem.scores(u), C, squared, found.width, found.n_iter)
+    return _Problem(frames, pairs).final_certificate(u, C, squared, found.width, found.n_iter)
 
 
 class _Problem:
@@ -145,11 +145,44 @@ class _Problem:
         self, u: Floats, f: Floats, C: float, squared: bool, width: float, n_iter: int
     ) -> LongSolution:
         """Evaluate both objectives at u, whose scores are f."""
+        beta = np.empty(len(f))
+        sums = self.sums(f, width, beta)
+        return self._objectives(u, beta, sums, C, squared, width, n_iter)
+
+    def final_certificate(
+        self, u: Floats, C: float, squared: bool, width: float, n_iter: int
+    ) -> LongSolution:
+        """As `certificate`, without what the prefix sums round: where the window is narrow, that is amplified.
+
+        700 frames and a width of 2e-7: a dual above the primal by 2e-9 of it. Up to 10^8 pairs go one by one,
+        in 0.1 s; above, a bound on the rounding widens the gap.
+        """
+        f, beta = self.scores(u), np.empty(len(self.group))
+        pairs = self.pairs
+        count = int((pairs.end - pairs.later).sum())
+        if count <= _ONE_BY_ONE:
+            sums = *_kernels.clipped_sums(f, pairs.later, pairs.end, width, beta), 0
+            return self._objectives(u, beta, sums, C, squared, width, n_iter)
+        found = self.certificate(u, f, C, squared, width, n_iter)
+        span = 1.0 + float(f.max() - f.min())
+        rounding = C * 4 * np.finfo(float).eps * len(f) * count * (span * span if squared else span)
+        dual = found.dual - (rounding if squared else rounding * max(1.0, 1.0 / width))
+        return found._replace(primal=found.primal + rounding, dual=dual)
+
+    def _objectives(
+        self,
+        u: Floats,
+        beta: Floats,
+        sums: tuple[float, float, float, int],
+        C: float,
+        squared: bool,
+        width: float,
+        n_iter: int,
+    ) -> LongSolution:
         slope = 2 * C if squared else C / width
-        beta, w = np.empty(len(f)), np.empty(len(u))
-        total, hinges, squares, inside = self.sums(f, width, beta)
+        total, hinges, squares, inside = sums
         beta *= slope
-        by_frame = np.empty(len(f))
+        by_frame, w = np.empty(len(beta)), np.empty(len(u))
         by_frame[self.pairs.order] = beta
         square = combine(self.frames, by_frame, w)
         primal = float(0.5 * (u @ u) + C * (squares if squared else hinges))
@@ -284,4 +317,5 @@ class _Problem:
         return low
 
 
+_ONE_BY_ONE = 10**8  # pairs of the last certificate
 _LARGEST = 2048  # features with a full preconditioner, d² floats

@@ -9,17 +9,20 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ._frames import raise_unless_finite
 from .ranksvm import (
     Loss,
     _check_frames,
     _positive,
-    _raise_not_finite,
+    _refuse_masked,
     _time_order,
     approximate_rank_pool,
     rank_svm,
 )
 
 Floats = NDArray[np.float64]
+SVR_COSTS = (1e-10, 1e30)  # C times the square of the largest feature
+LARGEST_POSNEG = 2**28  # features of the last layer: 2 GB a frame
 
 
 def rank_pool(
@@ -66,7 +69,8 @@ def rank_pool(
     method : {"ranksvm", "approximate", "svr"}, default "ranksvm"
         ``"approximate"``: :func:`approximate_rank_pool`, which has no C. ``"svr"``: scikit-learn's LinearSVR
         on the positions 1 to T, squared ε-insensitive loss, ε = 0.1, no bias: what the public code of rank
-        pooling solves.
+        pooling solves. C times the square of the largest feature must lie between 1e-10 and 1e30: below 1e-15
+        or so LIBLINEAR stops at u = 0, from 1e100 on, and at 1e-200, it does not stop.
 
     Returns
     -------
@@ -76,7 +80,8 @@ def rank_pool(
     Raises
     ------
     ValueError, TypeError
-        As :func:`rank_svm`; for an unknown option; for negative features under "hellinger" or "chi2".
+        As :func:`rank_svm`, of the frames after smoothing, map and norm; for an unknown option; for negative
+        features under "hellinger" or "chi2".
 
     References
     ----------
@@ -98,9 +103,9 @@ def rank_pool(
     T = frames.shape[0]
     ranks = None
     if times is not None:
-        order, _ = _time_order(times, T)
+        order, later = _time_order(times, T)
         frames = frames[order]
-        ranks = np.unique(np.asarray(times), return_inverse=True)[1][order]
+        ranks = np.unique(later, return_inverse=True)[1]
     if smoothing == "ma" and window >= T:
         raise ValueError(f"V has {T} frames; smoothing='ma' with window={window} needs at least {window + 1}")
 
@@ -167,7 +172,8 @@ def hierarchical_rank_pool(
     stride : int, default 1
         Frames from one window to the next; what follows the last whole window is left out.
     depth : int, default 2
-        Layers, the last one included: 1 is :func:`rank_pool`.
+        Layers, the last one included: 1 is :func:`rank_pool`. At most T - 1, and with ``"posneg"`` no more than
+        leave 2^28 features.
     smoothing : {"tvm"}, optional
         Time-varying mean within each window.
     direction : {"forward", "reverse", "both"}, default "forward"
@@ -182,7 +188,8 @@ def hierarchical_rank_pool(
     Raises
     ------
     ValueError, TypeError
-        As :func:`rank_pool`; for fewer frames than the layers need; for window < 2, stride < 1 or depth < 1.
+        As :func:`rank_pool`, of each layer; for fewer frames than the layers need; for window < 2, stride < 1
+        or depth < 1.
 
     References
     ----------
@@ -214,29 +221,40 @@ def hierarchical_rank_pool(
         )
     frames = _check_frames(V, accept_sparse=True)
     needed = [2]  # frames that the last layer needs, the last two layers, ...
-    for _ in range(depth - 1):
+    while len(needed) < depth and needed[-1] <= frames.shape[0]:
         needed.append(2 + stride * (needed[-1] - 1))
     if frames.shape[0] < needed[-1]:
         raise ValueError(
             f"V has {frames.shape[0]} frames; depth={depth} with stride={stride} needs at least {needed[-1]}"
+            + (f", in its last {len(needed)} layers alone" if len(needed) < depth else "")
         )
-    _finite(frames)
+    if feature_map == "posneg" and frames.shape[1] * 2**depth > LARGEST_POSNEG:
+        raise ValueError(
+            f"feature_map='posneg' doubles the {frames.shape[1]} features in each layer: depth={depth} makes "
+            f"more than {LARGEST_POSNEG} of them"
+        )
+    frames = _finite(frames)  # float64, as the layers that follow: one type for the kernels
 
-    def pool(frames: Any) -> Floats:
-        return rank_pool(
-            frames, C, loss=loss, tol=tol, max_iter=max_iter, smoothing=smoothing, feature_map=feature_map,
-            normalize=normalize, method=method,
-        )  # fmt: skip
+    def pool(frames: Any, layer: int) -> Floats:
+        try:
+            return rank_pool(
+                frames, C, loss=loss, tol=tol, max_iter=max_iter, smoothing=smoothing,
+                feature_map=feature_map, normalize=normalize, method=method,
+            )  # fmt: skip
+        except ValueError as error:  # what was pooled once is larger or smaller than V
+            if layer == 1:
+                raise
+            raise ValueError(f"layer {layer}: {error}") from error
 
     results = []
     for sequence in {"forward": [frames], "reverse": [frames[::-1]], "both": [frames, frames[::-1]]}[
         direction
     ]:
-        for least in needed[-2::-1]:
+        for layer, least in enumerate(needed[-2::-1], 1):
             size = min(window, sequence.shape[0] - stride * (least - 1))
             starts = range(0, sequence.shape[0] - size + 1, stride)
-            sequence = np.stack([pool(sequence[start : start + size]) for start in starts])
-        results.append(pool(sequence))
+            sequence = np.stack([pool(sequence[start : start + size], layer) for start in starts])
+        results.append(pool(sequence, depth))
     return results[0] if len(results) == 1 else np.concatenate(results)
 
 
@@ -269,6 +287,7 @@ def dynamic_image(frames: ArrayLike, C: float = 1.0, **options: Any) -> Floats:
     array([[0. , 0.5],
            [0. , 0. ]])
     """
+    _refuse_masked(frames, "frames")
     pictures = np.asarray(frames)
     if pictures.ndim not in (3, 4):
         raise ValueError(
@@ -308,7 +327,7 @@ def _finite(frames: Any) -> Any:
             t = np.searchsorted(frames.indptr, bad[0], side="right") - 1
             raise ValueError(f"V[{t}, {frames.indices[bad[0]]}] is {frames.data[bad[0]]}; V must be finite")
     elif not np.isfinite(frames).all():
-        _raise_not_finite(frames)
+        raise_unless_finite(frames, "V")
     return frames
 
 
@@ -317,6 +336,9 @@ def _smoothed(frames: Any, smoothing: str | None, window: int) -> Any:
         return frames
     if _is_sparse(frames):  # a mean of frames has the nonzeros of all of them
         frames = frames.toarray()
+    peak = float(np.abs(frames).max())
+    if peak > 1e300:  # the sum would overflow, the mean does not
+        return _smoothed(frames * 2.0**-100, smoothing, window) * 2.0**100
     total = np.cumsum(frames, axis=0)
     if smoothing == "tvm":
         return total / np.arange(1, len(frames) + 1)[:, None]
@@ -368,6 +390,7 @@ def _hstack(left: Any, right: Any) -> Any:
 def _normalized(frames: Any, normalize: str | None) -> Any:
     if normalize is None:
         return frames
+    frames = _rows_within_reach(frames)
     if _is_sparse(frames):
         total = abs(frames).sum(axis=1) if normalize == "l1" else np.sqrt(frames.power(2).sum(axis=1))
         norms = np.asarray(total).reshape(-1, 1)
@@ -376,22 +399,49 @@ def _normalized(frames: Any, normalize: str | None) -> Any:
     return frames / np.where(norms > 0, norms, 1.0)
 
 
+def _rows_within_reach(frames: Any) -> Any:
+    """Scale frames whose norms would overflow or vanish: normalised, that makes no difference."""
+    if _is_sparse(frames):
+        peaks = abs(frames).max(axis=1).toarray().ravel()
+    else:
+        peaks = np.abs(frames).max(axis=1)
+    far = ((peaks > 1e140) | (peaks < 1e-140)) & (peaks > 0)
+    if not far.any():
+        return frames
+    scale = np.where(far, 2.0 ** -np.floor(np.log2(np.where(far, peaks, 1.0)) / 2), 1.0)[:, None]
+    if _is_sparse(frames):
+        return frames.multiply(scale).multiply(scale).tocsr()
+    return frames * scale * scale  # in two steps: the inverse of 1e-320 is beyond float64
+
+
 def _svr(frames: Any, C: float, tol: float, ranks: NDArray[np.intp] | None) -> Floats:
     """Positions, or ranks of the times, regressed on the frames (LIBLINEAR's solver 11)."""
     from sklearn.svm import LinearSVR
 
     frames = _finite(frames)
+    C, tol = _positive(C, "C"), _positive(tol, "tol")
+    peak = max(float(frames.max()), -float(frames.min()))
+    cost = C * peak * peak if peak < 1.0 else peak * C * peak
+    if peak > 0.0 and not SVR_COSTS[0] <= cost <= SVR_COSTS[1]:
+        raise ValueError(
+            f"C={C:g} times the square of V's largest feature, {peak:.1e}, is beyond what LIBLINEAR can solve, "
+            f"{SVR_COSTS[0]:g} to {SVR_COSTS[1]:g}; rescale V or C"
+        )
+    scale = 1.0
+    if peak > 1e30 or 0.0 < peak < 1e-30:  # u of V s is u / s where C is C / s²
+        scale = 2.0 ** -math.floor(math.log2(peak))
+        frames, C = frames * scale, cost / (peak * scale) ** 2
     position = np.arange(frames.shape[0]) if ranks is None else ranks - ranks[0]
     model = LinearSVR(
-        C=_positive(C, "C"),
-        tol=_positive(tol, "tol"),
+        C=C,
+        tol=tol,
         loss="squared_epsilon_insensitive",
         epsilon=0.1,
         fit_intercept=False,
         dual=False,
         max_iter=10000,
     )
-    return model.fit(frames, position + 1.0).coef_
+    return model.fit(frames, position + 1.0).coef_ * scale
 
 
 def _is_sparse(frames: Any) -> bool:

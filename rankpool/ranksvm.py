@@ -14,14 +14,19 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _kernels
-from ._frames import PairOrder, check_finite, combine, gram, weigh
-from ._frames import raise_not_finite as _raise_not_finite
+from ._blas import one_blas_thread
+from ._frames import Names, PairOrder, combine, gram, largest_square, raise_unless_finite, weigh
 
 Loss = Literal["hinge", "squared_hinge"]
 LONGEST_IN_PAIRS = 3000  # frames up to which the pairs are held: at 3000, 0.4 to 0.7 GB
 LARGEST_GRAM = 6000  # frames up to which the Gram matrix is made where it is smaller than V
 Floats = NDArray[np.float64]
 EPSILON = float(np.finfo(float).eps)
+VIDEO = Names()
+REACH = 1e150  # of C, from its inverse on: 4 C and the squares of α, which is at most 2C, stay in float64
+COST, COST_SQUARED = 1e9, 1e12  # of frames scaled to unit mean square: see `_iterate`
+# of the largest squared distance of two frames, and of C times that
+SQUARES, COSTS = (1e-200, 1e300), (1e-200, 1e300)
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +34,8 @@ class RankSVMResult:
     """The optimum of :func:`rank_svm` and its certificate.
 
     Anyone can check the certificate: `objective` follows from `u` alone, `dual_objective` from `dual` alone,
-    and the optimum lies between them whatever the solver did.
+    and the optimum lies between them whatever the solver did. After all but ``"newton"`` the gap is never
+    above 1: u = 0 or α = 0 are returned where the solver found no better.
 
     Attributes
     ----------
@@ -40,7 +46,8 @@ class RankSVMResult:
     dual_objective : float
         The dual objective at `dual`.
     gap : float
-        (objective - dual_objective) / max(1, |objective|).
+        (objective - dual_objective) / |objective|; 0 where both are 0. NaN or infinity where an objective is
+        beyond float64, never 0.
     n_iter : int
         Iterations of the solver; 0 where a closed form holds.
     method : str
@@ -112,7 +119,9 @@ def rank_svm(
     V : array-like or sparse matrix of shape (T, d)
         One frame's features a row, T ≥ 2; any real dtype. A sparse one is never made dense.
     C : float, default 1.0
-        Cost of a pair in the wrong order.
+        Cost of a pair in the wrong order, 1e-150 to 1e150. It is C times the largest squared distance of two
+        frames that decides how hard the problem is: that must lie between 1e-200 and 1e300, and converges
+        up to 1e9 or so.
     loss : {"hinge", "squared_hinge"}, default "hinge"
         p = 1 or p = 2 above.
     tol : float, default 1e-6
@@ -120,8 +129,8 @@ def rank_svm(
         stops at a hundredth of it, relative to the objective, an iteration later: u's relative error is about
         the gap's root.
     times : array-like of shape (T,), optional
-        Time stamp of each frame, in any order, ties allowed. Default: the order of the rows. In learning to
-        rank this is the graded relevance.
+        Time stamp of each frame, numbers, datetime64 or timedelta64, in any order, ties allowed. Default: the
+        order of the rows. In learning to rank this is the graded relevance.
     groups : array-like of shape (T,), optional
         Sequence (or query) of each frame, in any order: pairs are formed inside a group only.
     max_iter : int, optional
@@ -139,9 +148,11 @@ def rank_svm(
     Raises
     ------
     ValueError
-        Fewer than two frames, NaN or infinity, wrong shapes, no pair of different times, C ≤ 0, tol ≤ 0.
+        Fewer than two frames, NaN, NaT or infinity, wrong shapes, no pair of different times, C ≤ 0, tol ≤ 0;
+        C, the squared distances of the frames (all equal, or the largest between 1e-200 and 1e300) or their
+        product beyond the reach of float64.
     TypeError
-        V, C, tol or times not real numbers.
+        V, C, tol or times not real numbers; masked arrays.
 
     Warns
     -----
@@ -198,34 +209,11 @@ def rank_svm(
     array([0., 1., 2.])
     """
     frames = _check_frames(V, accept_sparse=True)
-    C = _positive(C, "C")
-    tol = _positive(tol, "tol")
-    if loss not in ("hinge", "squared_hinge"):
-        raise ValueError(f'loss is {loss!r}; it must be "hinge" or "squared_hinge"')
-    if max_iter is not None and (
-        isinstance(max_iter, bool) or not isinstance(max_iter, Integral) or max_iter < 1
-    ):
-        raise ValueError(f"max_iter is {max_iter!r}; it must be an integer of at least 1, or None")
-    T, d = frames.shape
-    max_iter = 200 + min(T, LONGEST_IN_PAIRS) // 10 if max_iter is None else int(max_iter)
-    pairs = _pair_order(times, groups, T)
-
-    # With few features Newton's method without the pairs is the faster one: a walk of T = 2000, d = 200 takes
-    # it 0.5 s, the pairs 1.4 s (squared hinge 0.1 and 0.7). From d = T / 4 on it stalls at hinges near 1e-6
-    few_features = T > 500 and (8 if loss == "hinge" else 2) * d <= T
-    if T > LONGEST_IN_PAIRS or few_features:
-        result = _solve_long(frames, pairs, C, loss, tol, max_iter, verbose)
-    if T <= LONGEST_IN_PAIRS and not (few_features and result.gap <= tol):
-        result = _solve_in_pairs(frames, pairs, C, loss, tol, max_iter, verbose)
-    if not result.gap <= tol:
-        from sklearn.exceptions import ConvergenceWarning
-
-        warnings.warn(
-            f"rank_svm stopped after {result.n_iter} iterations at a relative duality gap of "
-            f"{result.gap:.1e}, above tol={tol:.1e}: raise tol or max_iter, or rescale V or C={C:g}",
-            ConvergenceWarning,
-            stacklevel=2,
-        )
+    C, tol = _within_reach(C), _positive(tol, "tol")
+    _check_options(loss, max_iter)
+    pairs = _pair_order(times, groups, frames.shape[0])
+    result = _solve(frames, pairs, C, loss, tol, max_iter, verbose)
+    _warn_above(tol, result, C, VIDEO)
     return result
 
 
@@ -242,7 +230,7 @@ def approximate_rank_pool(
     V : array-like of shape (T, d)
         One frame's features a row, T ≥ 2.
     times : array-like of shape (T,), optional
-        Time stamp of each frame. Default: the order of the rows.
+        Time stamp of each frame, as in :func:`rank_svm`. Default: the order of the rows.
     groups : array-like of shape (T,), optional
         Pairs are formed inside a group only.
 
@@ -250,6 +238,11 @@ def approximate_rank_pool(
     -------
     ndarray of shape (d,)
         float64.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As :func:`rank_svm`, but V may be of any size as long as the sum is within float64.
 
     References
     ----------
@@ -267,16 +260,60 @@ def approximate_rank_pool(
     beta = np.empty(frames.shape[0])
     beta[pairs.order] = _net_rank(pairs)
     u = np.empty(frames.shape[1])
-    combine(frames, beta, u)
+    with np.errstate(over="ignore", invalid="ignore"):  # of sparse frames: seen in a moment
+        combine(frames, beta, u)
     if not np.isfinite(u).all():
-        _raise_not_finite(frames)
+        raise_unless_finite(frames, "V")
+        raise ValueError("V overflows: the sum of its pair differences exceeds float64; rescale it")
     return u
+
+
+# -- shared with RankSVM ----------------------------------------------------------------------------------
+
+
+def _solve(
+    frames: Any,
+    pairs: PairOrder,
+    C: float,
+    loss: Loss,
+    tol: float,
+    max_iter: int | None,
+    verbose: bool = False,
+    names: Names = VIDEO,
+) -> RankSVMResult:
+    """Solve the problem that `_check_frames` and `_pair_order` made."""
+    T, d = frames.shape
+    max_iter = 200 + min(T, LONGEST_IN_PAIRS) // 10 if max_iter is None else int(max_iter)
+    # With few features Newton's method without the pairs is the faster one: a walk of T = 2000, d = 200 takes
+    # it 0.5 s, the pairs 1.4 s (squared hinge 0.1 and 0.7). From d = T / 4 on it stalls at hinges near 1e-6
+    few_features = T > 500 and (8 if loss == "hinge" else 2) * d <= T
+    if T > LONGEST_IN_PAIRS or few_features:
+        result = _solve_long(frames, pairs, C, loss, tol, max_iter, verbose, names)
+    if T <= LONGEST_IN_PAIRS and not (few_features and result.gap <= tol):
+        result = _solve_in_pairs(frames, pairs, C, loss, tol, max_iter, verbose, names)
+    return result
+
+
+def _warn_above(tol: float, result: RankSVMResult, C: float, names: Names) -> None:
+    if not result.gap <= tol:
+        from sklearn.exceptions import ConvergenceWarning
+
+        warnings.warn(
+            f"rank_svm stopped after {result.n_iter} iterations at a relative duality gap of "
+            f"{result.gap:.1e}, above tol={tol:.1e}: raise tol or max_iter, or rescale {names.V} or C={C:g}",
+            ConvergenceWarning,
+            stacklevel=3,
+        )
 
 
 # -- input ------------------------------------------------------------------------------------------------
 
 
 def _check_frames(V: Any, accept_sparse: bool = False) -> Any:
+    """Return V as a CSR matrix of float64, or as an aligned C-contiguous read-only array: one type per dtype.
+
+    Read-only, so that the kernels are compiled once and not again for an array that is.
+    """
     if hasattr(V, "tocsr") or hasattr(V, "todense"):
         if not (accept_sparse and hasattr(V, "tocsr")):
             raise TypeError("V is sparse; pass a dense array, V.toarray()")
@@ -284,13 +321,14 @@ def _check_frames(V: Any, accept_sparse: bool = False) -> Any:
         if frames.dtype.kind not in "biuf":
             raise TypeError(f"V has dtype {frames.dtype}; rank pooling needs real numbers")
     else:
+        _refuse_masked(V, "V")
         frames = np.asarray(V)
     if frames.dtype.kind not in "biuf":
         try:
             if frames.dtype.kind != "O":
                 raise TypeError
             frames = frames.astype(np.float64)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise TypeError(
                 f"V has dtype {frames.dtype}; rank pooling needs one array of real numbers"
             ) from None
@@ -301,59 +339,132 @@ def _check_frames(V: Any, accept_sparse: bool = False) -> Any:
         raise ValueError(f"V has {T} frame{'s' * (T != 1)}; rank pooling needs at least 2")
     if d < 1:
         raise ValueError("V has 0 features; rank pooling needs at least 1")
-    if not isinstance(frames, np.ndarray):
-        return frames.astype(np.float64, copy=False)
-    if frames.dtype == bool:
-        frames = frames.view(np.uint8)
-    elif frames.dtype == np.float16:
-        frames = frames.astype(np.float32)
-    elif frames.dtype.kind == "f" and frames.dtype.itemsize > 8:
-        frames = frames.astype(np.float64)
-    return np.ascontiguousarray(frames, dtype=frames.dtype.newbyteorder("="))
+    with np.errstate(over="ignore"):  # a longdouble beyond float64 is an infinity, and that an error
+        if not isinstance(frames, np.ndarray):
+            return frames.astype(np.float64, copy=False)
+        if frames.dtype == bool:
+            frames = frames.view(np.uint8)
+        elif frames.dtype == np.float16:
+            frames = frames.astype(np.float32)
+        elif frames.dtype.kind == "f" and frames.dtype.itemsize > 8:
+            frames = frames.astype(np.float64)
+    frames = np.ascontiguousarray(frames, dtype=frames.dtype.newbyteorder("="))
+    return _read_only(frames if frames.flags.aligned else frames.copy())
+
+
+def _read_only(frames: NDArray[Any]) -> NDArray[Any]:
+    frames = frames.view()
+    frames.flags.writeable = False
+    return frames
+
+
+def _refuse_masked(values: Any, name: str) -> None:
+    """What a mask hides would be read as if it were there."""
+    if isinstance(values, np.ma.MaskedArray) or (
+        isinstance(values, (list, tuple)) and any(isinstance(row, np.ma.MaskedArray) for row in values)
+    ):
+        raise TypeError(
+            f"{name} is a masked array, and its mask would be ignored: leave out what is masked, or fill it "
+            f"({name}.filled(...))"
+        )
 
 
 def _positive(value: Any, name: str) -> float:
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
         raise TypeError(f"{name} is {value!r}; it must be a positive number")
-    number = float(value)
+    try:
+        number = float(value)
+    except OverflowError:  # an integer of more than 308 digits
+        number = np.inf
     if not 0 < number < np.inf:
         raise ValueError(f"{name} is {value!r}; it must be positive and finite")
     return number
 
 
-def _time_order(times: Any, T: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+def _within_reach(C: Any) -> float:
+    number = _positive(C, "C")
+    if not 1 / REACH <= number <= REACH:
+        raise ValueError(f"C is {C!r}; float64 holds what is computed with it from {1 / REACH:g} to {REACH:g}")
+    return number
+
+
+def _check_options(loss: Any, max_iter: Any) -> None:
+    if loss not in ("hinge", "squared_hinge"):
+        raise ValueError(f'loss is {loss!r}; it must be "hinge" or "squared_hinge"')
+    if max_iter is not None and (
+        isinstance(max_iter, bool) or not isinstance(max_iter, Integral) or max_iter < 1
+    ):
+        raise ValueError(f"max_iter is {max_iter!r}; it must be an integer of at least 1, or None")
+
+
+def _check_reach(largest: float, C: float, frames: Any, names: Names) -> None:
+    """Refuse what float64 cannot hold; `largest` is the largest squared distance of two frames, or so."""
+    V = names.V
+    if not largest <= SQUARES[1]:
+        raise_unless_finite(frames, V)
+        raise ValueError(f"{V} overflows: squared distances of its {names.frame}s exceed 1e300; rescale it")
+    if largest < SQUARES[0]:
+        if not _all_equal(frames):
+            raise ValueError(
+                f"{V} underflows: the squared distances of its {names.frame}s are below 1e-200; rescale it"
+            )
+    elif not COSTS[0] <= C * largest <= COSTS[1]:
+        raise ValueError(
+            f"C={C:g} times the largest squared distance of {V}'s {names.frame}s, {largest:.1e}, is beyond what "
+            f"float64 can solve with, {COSTS[0]:g} to {COSTS[1]:g}; rescale {V} or C"
+        )
+
+
+def _all_equal(frames: Any) -> bool:
+    if isinstance(frames, np.ndarray):
+        return bool((frames == frames[0]).all())
+    first = frames[:1].toarray()  # only where all entries are tiny or all frames alike
+    return all(np.array_equal(frames[t : t + 1].toarray(), first) for t in range(frames.shape[0]))
+
+
+def _time_order(
+    times: Any, T: int, names: Names = VIDEO
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Return the frames sorted by time, and for each of them the position of the first one later than it."""
     if times is None:
         return np.arange(T), np.arange(1, T + 1)
+    name = names.times
+    _refuse_masked(times, name)
     times = np.asarray(times)
-    if times.dtype.kind not in "iuf":
-        raise TypeError(f"times has dtype {times.dtype}; it must hold real numbers")
+    if times.dtype.kind not in "iufmM":
+        raise TypeError(f"{name} has dtype {times.dtype}; it must hold real numbers")
     if times.shape != (T,):
-        raise ValueError(f"times has shape {times.shape}; V has {T} frames, so it must be ({T},)")
-    bad = np.flatnonzero(~np.isfinite(times))
+        raise ValueError(
+            f"{name} has shape {times.shape}; {names.V} has {T} {names.frame}s, so it must be ({T},)"
+        )
+    bad = np.flatnonzero(~np.isfinite(times))  # NaT is not
     if bad.size:
-        raise ValueError(f"times[{bad[0]}] is {times[bad[0]]}; times must be finite")
+        raise ValueError(f"{name}[{bad[0]}] is {times[bad[0]]}; {name} must be finite")
     order = np.argsort(times, kind="stable")
     later = np.searchsorted(times[order], times[order], side="right")
     if later[0] == T:
-        raise ValueError("times are all equal: there is no pair of frames to rank")
+        all_equal = "are all equal" if name == "times" else f"holds {times[0]} only"
+        raise ValueError(f"{name} {all_equal}: there is no pair of {names.frame}s to rank")
     return order, later
 
 
-def _pair_order(times: Any, groups: Any, T: int) -> PairOrder:
+def _pair_order(times: Any, groups: Any, T: int, names: Names = VIDEO) -> PairOrder:
     if groups is None:
-        order, later = _time_order(times, T)
+        order, later = _time_order(times, T, names)
         first = np.arange(T) if times is None else np.searchsorted(later, np.arange(T), side="right")
         return PairOrder(order, first, later, np.full(T, T), np.array([0, T]))
+    _refuse_masked(groups, "groups")
     groups = np.asarray(groups)
     if groups.shape != (T,):
-        raise ValueError(f"groups has shape {groups.shape}; V has {T} frames, so it must be ({T},)")
-    if groups.dtype.kind == "f" and not np.isfinite(groups).all():
+        raise ValueError(
+            f"groups has shape {groups.shape}; {names.V} has {T} {names.frame}s, so it must be ({T},)"
+        )
+    if groups.dtype.kind in "fcmM" and not np.isfinite(groups).all():
         raise ValueError(f"groups[{np.flatnonzero(~np.isfinite(groups))[0]}] is not finite")
     code = np.unique(groups, return_inverse=True)[1]
     when = np.arange(T)
     if times is not None:
-        by_time, after = _time_order(times, T)
+        by_time, after = _time_order(times, T, names)
         when[by_time] = after  # equal where the times are
     order = np.lexsort((when, code))
     code, when = code[order], when[order]
@@ -363,7 +474,8 @@ def _pair_order(times: Any, groups: Any, T: int) -> PairOrder:
     end = border[code + 1]
     later = np.append(run[1:], T)[index]
     if (later == end).all():
-        raise ValueError("no group holds two different times: there is no pair of frames to rank")
+        what = "times" if names.times == "times" else f"values of {names.times}"
+        raise ValueError(f"no group holds two different {what}: there is no pair of {names.frame}s to rank")
     return PairOrder(order, run[index], later, end, border)
 
 
@@ -371,9 +483,17 @@ def _pair_order(times: Any, groups: Any, T: int) -> PairOrder:
 
 
 def _solve_in_pairs(
-    frames: Any, pairs: PairOrder, C: float, loss: Loss, tol: float, max_iter: int, verbose: bool
+    frames: Any,
+    pairs: PairOrder,
+    C: float,
+    loss: Loss,
+    tol: float,
+    max_iter: int,
+    verbose: bool,
+    names: Names,
 ) -> RankSVMResult:
     K, in_order = _ordered_gram(frames, pairs)
+    _check_reach(float(K.diagonal().max()), C, frames, names)
     solution = _closed_form(in_order, pairs, C, loss)
     if solution is None:
         solution = _iterate(in_order, pairs, C, loss, tol, max_iter, verbose)
@@ -430,12 +550,31 @@ def _certify(
     u *= stretch
     by_frame *= stretch
     primal = 0.5 * square * stretch**2 + C * _kernels.hinge_sum(scores[order] * stretch, later, end, power)
-    gap = max(0.0, primal - dual) / max(1.0, abs(primal))
+    # u = 0 and α = 0 are always on offer
+    if not primal <= C * _count(pairs):
+        u[:], by_frame[:], primal = 0.0, 0.0, C * _count(pairs)
+    if not dual >= 0.0:
+        alpha[:], dual = 0.0, 0.0
+    gap = _relative_gap(primal, dual)
     return RankSVMResult(u, primal, dual, gap, n_iter, method, by_frame, alpha, None, pairs)
 
 
+def _relative_gap(primal: float, dual: float) -> float:
+    if primal == dual == 0.0:
+        return 0.0
+    gap = (primal - dual) / abs(primal) if primal else math.inf
+    return gap if not gap < 0.0 else 0.0  # below zero by rounding; NaN stays
+
+
 def _solve_long(
-    frames: Any, pairs: PairOrder, C: float, loss: Loss, tol: float, max_iter: int, verbose: bool
+    frames: Any,
+    pairs: PairOrder,
+    C: float,
+    loss: Loss,
+    tol: float,
+    max_iter: int,
+    verbose: bool,
+    names: Names,
 ) -> RankSVMResult:
     from . import long  # and scipy with it
 
@@ -444,18 +583,20 @@ def _solve_long(
     K = None
     if d > T and T <= LARGEST_GRAM and isinstance(frames, np.ndarray):
         K, in_order = _ordered_gram(frames, pairs)
+        _check_reach(float(K.diagonal().max()), C, frames, names)
         solution = _closed_form(in_order, pairs, C, loss)
         if solution is not None:
             return _certify(frames, pairs, C, loss, K.diagonal().max(), *solution)
-    check_finite(frames)
+    else:
+        _check_reach(largest_square(frames), C, frames, names)
     if isinstance(frames, np.ndarray) and frames.dtype.kind != "f":
-        frames = frames.astype(np.float64)
-    with _one_thread(), _progress_bar(verbose) as progress:
+        frames = _read_only(frames.astype(np.float64))
+    with one_blas_thread(), np.errstate(over="ignore", invalid="ignore"), _progress_bar(verbose) as progress:
         if K is None:
             found = long.solve_long(frames, pairs, C, squared, tol, max_iter, progress)
         else:
             found = long.solve_long_in_span(frames, K, pairs, C, squared, tol, max_iter, progress)
-    gap = max(0.0, found.primal - found.dual) / max(1.0, abs(found.primal))
+    gap = _relative_gap(found.primal, found.dual)
     delta = None if squared else found.width
     return RankSVMResult(
         found.u, found.primal, found.dual, gap, found.n_iter, "newton", found.beta, None, delta, pairs
@@ -532,6 +673,13 @@ def _iterate(
     n = _count(pairs)
     if scale == 0.0:  # all frames equal: u = 0, every pair costs C
         return np.zeros(T), np.full(n, C if loss == "hinge" else 2 * C), "saturated", 0
+    limit = (COST if loss == "hinge" else COST_SQUARED) / scale
+    if C > 10 * limit:
+        # Where the frames can be ranked without error, a larger C changes no multiplier of the hinge, and
+        # nothing that float64 holds of the squared hinge. Solved with C itself, margins of 1 - 1e-15 cost
+        beta, alpha, method, n_iter = _iterate(K, pairs, limit, loss, tol, max_iter, verbose)
+        if alpha.max() < (0.1 * limit if loss == "hinge" else 1e3 / scale):
+            return beta, alpha, method, n_iter
     K = K / scale
     factor, pivots = np.zeros((T, T)), np.empty(T, np.intp)
     rank = _kernels.pivoted_cholesky(K, factor, pivots)
@@ -597,10 +745,3 @@ def _shown_progress() -> Iterator[Callable[[float], None]]:
 
 def _no_progress(gap: float) -> None:
     pass
-
-
-def _one_thread() -> Any:
-    """BLAS waits for its own threads on busy cores, and its bits depend on their number."""
-    from threadpoolctl import threadpool_limits
-
-    return threadpool_limits(1, user_api="blas")
