@@ -7,7 +7,7 @@ from .ranksvm import RankSVMResult, approximate_rank_pool, rank_svm
 
 if TYPE_CHECKING:
     from .estimator import HierarchicalRankPooling, RankPooling
-    from .learning import RankSVM
+    from .learning import RankSVM, ndcg, ndcg_scorer
 
 __all__ = [
     "HierarchicalRankPooling",
@@ -17,6 +17,8 @@ __all__ = [
     "approximate_rank_pool",
     "dynamic_image",
     "hierarchical_rank_pool",
+    "ndcg",
+    "ndcg_scorer",
     "rank_pool",
     "rank_svm",
 ]
@@ -28,10 +30,10 @@ def __getattr__(name: str) -> Any:
         from . import estimator
 
         return getattr(estimator, name)
-    if name == "RankSVM":
-        from .learning import RankSVM
+    if name in ("RankSVM", "ndcg", "ndcg_scorer"):
+        from . import learning
 
-        return RankSVM
+        return getattr(learning, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

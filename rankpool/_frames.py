@@ -28,6 +28,7 @@ class Names(NamedTuple):
     V: str = "V"
     frame: str = "frame"
     times: str = "times"
+    function: str = "rank_svm"
 
 
 def combine(frames: Any, beta: Floats, u: Floats) -> float:

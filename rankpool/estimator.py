@@ -13,9 +13,10 @@ from joblib import effective_n_jobs
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
-from ._blas import one_blas_thread
 
+from ._blas import one_blas_thread
 from .pooling import hierarchical_rank_pool, rank_pool
+from .ranksvm import _refuse_masked
 
 Floats = NDArray[np.float64]
 
@@ -37,13 +38,16 @@ class RankPooling(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
     ----------
     n_features_in_ : int
         Features of a frame.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Columns of the first clip in `fit`, if it was a DataFrame whose columns are strings.
 
     Notes
     -----
     Clips are a list of (T_i, d) arrays or CSR matrices, T_i ≥ 2, or one (n, T, d) array. `transform` and
     `fit_transform` also take an iterator that yields one clip at a time. A thread takes its next clip when it
     is done with the last one: beside the clips that are worked on, none is held. Nothing is learned from the
-    clips but the number of features, so nothing leaks from test to training. For unit-norm vectors let
+    clips but the number of features, and the names of the columns where they are DataFrames: the columns of
+    all clips must be the same, in the same order. So nothing leaks from test to training. For unit-norm vectors let
     scikit-learn's ``Normalizer`` follow in the pipeline.
 
     Examples
@@ -117,7 +121,7 @@ class RankPooling(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
             float64.
         """
         check_is_fitted(self, "n_features_in_")
-        pooled = self._pool_all(_clips(X), self.n_features_in_)
+        pooled = self._pool_all(_clips(X), self.n_features_in_, getattr(self, "feature_names_in_", None))
         return np.stack(pooled) if pooled else np.empty((0, self._n_features_out))
 
     def fit_transform(self, X: Any, y: Any = None) -> Floats:
@@ -128,13 +132,20 @@ class RankPooling(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
             raise ValueError("X has 0 clips; rank pooling needs at least 1")
         shape = np.shape(first)
         n_features = shape[1] if len(shape) == 2 else None  # not 2: the first clip's error, in a moment
+        names = _column_names(first)
         clips = chain(iter([first]), clips)  # the inner iter drops the clip when it has passed
         del first
-        pooled = np.stack(self._pool_all(clips, n_features))
+        pooled = np.stack(self._pool_all(clips, n_features, names))
         self.n_features_in_, self._n_features_out = n_features, pooled.shape[1]
+        if names is not None:
+            self.feature_names_in_ = names
+        elif hasattr(self, "feature_names_in_"):
+            del self.feature_names_in_
         return pooled
 
-    def _pool_all(self, clips: Iterable[Any], n_features: int | None) -> list[Floats]:
+    def _pool_all(
+        self, clips: Iterable[Any], n_features: int | None, names: NDArray[Any] | None
+    ) -> list[Floats]:
         options = self.get_params(deep=False)
         n_jobs = options.pop("n_jobs")
 
@@ -143,6 +154,13 @@ class RankPooling(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
                 shape = np.shape(clip)
                 if n_features is not None and len(shape) == 2 and shape[1] != n_features:
                     raise ValueError(f"V has {shape[1]} features; the first clip had {n_features}")
+                own = _column_names(clip)
+                if names is not None and own is not None and (own != names).any():
+                    k = np.flatnonzero(own != names)[0]
+                    raise ValueError(
+                        f"column {k} of V is {own[k]!r}, of the first clip {names[k]!r}; all clips need the same "
+                        "columns in the same order"
+                    )
                 return self._function(clip, **options)
             except (TypeError, ValueError) as error:
                 raise type(error)(f"clip {index}: {error}") from error
@@ -223,11 +241,23 @@ def _clips(X: Any) -> Iterable[Any]:
         raise ValueError(
             f"X has {X.ndim} dimensions; it must be a list of (T, d) clips or an (n, T, d) array"
         )
+    if hasattr(X, "columns"):
+        raise TypeError("X is one table; it must be a list of them, one a clip")
+    if isinstance(X, np.ma.MaskedArray):
+        _refuse_masked(X, "X")
     if hasattr(X, "tocsr"):
         raise TypeError("X is one sparse matrix; it must be a list of them, one a clip")
     if not isinstance(X, Iterable):
         raise TypeError(f"X is {type(X).__name__}; it must be a list of (T, d) clips or an (n, T, d) array")
     return X
+
+
+def _column_names(clip: Any) -> NDArray[Any] | None:
+    """Return the names of a DataFrame's columns, if all are strings."""
+    names = list(getattr(clip, "columns", []))
+    if not names or not all(isinstance(name, str) for name in names):
+        return None
+    return np.array(names, dtype=object)
 
 
 def _in_threads(function: Callable[[int, Any], Floats], items: Iterable[Any], n_threads: int) -> list[Floats]:

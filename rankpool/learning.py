@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.exceptions import UndefinedMetricWarning
+from sklearn.metrics import make_scorer, ndcg_score
+from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
 from . import _kernels
-from ._frames import PairOrder
-from .ranksvm import _pair_order, rank_svm
+from ._frames import Names, PairOrder
+from .ranksvm import (
+    NoPairError,
+    _check_frames,
+    _check_options,
+    _pair_order,
+    _positive,
+    _refuse_masked,
+    _solve,
+    _warn_above,
+    _within_reach,
+)
 
 Floats = NDArray[np.float64]
+SAMPLES = Names("X", "sample", "y", "RankSVM")
 
 
 class RankSVM(BaseEstimator):
@@ -28,7 +42,7 @@ class RankSVM(BaseEstimator):
     Parameters
     ----------
     C : float, default 1.0
-        Cost of a pair in the wrong order.
+        Cost of a pair in the wrong order, 1e-150 to 1e150.
     loss : {"hinge", "squared_hinge"}, default "hinge"
         p = 1 or p = 2 above.
     tol : float, default 1e-4
@@ -52,7 +66,9 @@ class RankSVM(BaseEstimator):
     Every pair counts alike, whatever its group's size. Samples are never paired explicitly where there are
     more than 3000 of them: time is O(n log n) an iteration, memory O(n d). In a cross-validation the groups
     reach `fit` and `score` by metadata routing: ``sklearn.set_config(enable_metadata_routing=True)`` and
-    ``RankSVM().set_fit_request(groups=True).set_score_request(groups=True)``.
+    ``RankSVM().set_fit_request(groups=True).set_score_request(groups=True)``; and a scorer such as
+    :data:`ndcg_scorer` by ``ndcg_scorer.set_score_request(groups=True)``. There they must be an id a sample:
+    group sizes cannot be split into folds, ``np.repeat(np.arange(len(sizes)), sizes)`` can.
 
     References
     ----------
@@ -80,7 +96,14 @@ class RankSVM(BaseEstimator):
         self.tol = tol
         self.max_iter = max_iter
 
-    def fit(self, X: Any, y: ArrayLike, groups: ArrayLike | None = None) -> RankSVM:
+    def fit(
+        self,
+        X: Any,
+        y: ArrayLike,
+        groups: ArrayLike | None = None,
+        *,
+        group_sizes: ArrayLike | None = None,
+    ) -> RankSVM:
         """Learn the weights.
 
         Parameters
@@ -88,9 +111,13 @@ class RankSVM(BaseEstimator):
         X : array-like or sparse matrix of shape (n_samples, n_features)
             Samples; a sparse matrix is never made dense.
         y : array-like of shape (n_samples,)
-            Relevance, higher is better; equal values form no pair.
+            Relevance, higher is better; equal values form no pair. Numbers or booleans, also as objects or in
+            a nullable column of pandas without missing values.
         groups : array-like of shape (n_samples,), optional
             Query of each sample, in any order. Default: one query.
+        group_sizes : array-like of int, optional
+            Instead of `groups`, for samples sorted by query: the number of samples of each query, as
+            LightGBM's and XGBoost's ``group=``.
 
         Returns
         -------
@@ -100,25 +127,34 @@ class RankSVM(BaseEstimator):
         Raises
         ------
         ValueError
-            No pair of different relevance in any group; NaN or infinity; unequal lengths.
+            No pair of different relevance in any group; NaN or infinity; unequal lengths; X or C beyond the
+            reach of float64, see :func:`rank_svm`.
+        TypeError
+            Masked arrays; C or tol not numbers.
 
         Warns
         -----
         sklearn.exceptions.ConvergenceWarning
             If the relative gap stays above `tol`; it names the gap.
         """
+        _refuse_masked(X, "X")
         X, y = validate_data(
-            self, X, y, accept_sparse="csr", dtype=np.float64, y_numeric=True, ensure_min_samples=2
+            self, X, _numbers(y), accept_sparse="csr", dtype=np.float64, y_numeric=True, ensure_min_samples=2
         )
-        result = rank_svm(
-            X,
-            self.C,
-            loss=self.loss,  # type: ignore[arg-type]
-            tol=self.tol,
-            times=y,
-            groups=groups,
-            max_iter=self.max_iter,
+        C, tol = _within_reach(self.C), _positive(self.tol, "tol")
+        _check_options(self.loss, self.max_iter)
+        pairs = _pair_order(y, _ids(groups, group_sizes, X.shape[0]), X.shape[0], SAMPLES)
+        frames = _check_frames(X, accept_sparse=True)
+        result = _solve(
+            frames,
+            pairs,
+            C,
+            self.loss,  # type: ignore[arg-type]
+            tol,
+            self.max_iter,
+            names=SAMPLES,
         )
+        _warn_above(tol, result, C, SAMPLES)
         self.coef_ = result.u
         self.dual_gap_ = result.gap
         self.n_iter_ = result.n_iter
@@ -138,6 +174,7 @@ class RankSVM(BaseEstimator):
             Scores; only their order inside a group means something.
         """
         check_is_fitted(self)
+        _refuse_masked(X, "X")
         X = validate_data(self, X, accept_sparse="csr", dtype=np.float64, reset=False)
         return X @ self.coef_
 
@@ -145,7 +182,15 @@ class RankSVM(BaseEstimator):
         """Return the scores, as rankers elsewhere do; the same as `decision_function`."""
         return self.decision_function(X)
 
-    def score(self, X: Any, y: ArrayLike, groups: ArrayLike | None = None) -> float:
+    def score(
+        self,
+        X: Any,
+        y: ArrayLike,
+        groups: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+        *,
+        group_sizes: ArrayLike | None = None,
+    ) -> float:
         """Return the fraction of pairs in the right order, a mean over the groups that have a pair.
 
         Equal scores count half. Kendall's τ over these pairs (Somers' D) is 2 score - 1.
@@ -154,31 +199,196 @@ class RankSVM(BaseEstimator):
         ----------
         X : array-like or sparse matrix of shape (n_samples, n_features)
             Samples.
-        y : array-like of shape (n_samples,)
-            Relevance.
-        groups : array-like of shape (n_samples,), optional
-            Query of each sample. Default: one query.
+        y, groups, group_sizes
+            As in `fit`.
+        sample_weight : array-like of shape (n_samples,), optional
+            Weights, at least 0: a pair counts as the product of its samples' weights, as in
+            ``sklearn.metrics.roc_auc_score``. Takes O(n²) time.
 
         Returns
         -------
         float
-            Between 0 and 1.
+            Between 0 and 1. Where no group has a pair, 0.5, which is what tossing a coin gives: the same for
+            every model, so that such a fold of a cross-validation favours none.
+
+        Warns
+        -----
+        sklearn.exceptions.UndefinedMetricWarning
+            If no group has a pair.
         """
         scores = self.decision_function(X)
-        pairs = _pair_order(np.asarray(y), groups, len(scores))
-        rank = np.unique(scores, return_inverse=True)[1].astype(np.float64)[pairs.order]
-        fractions = [
-            _right(rank[a:b], pairs, a, b)
+        n = len(scores)
+        relevance = column_or_1d(_numbers(y), warn=True)
+        try:
+            pairs = _pair_order(relevance, _ids(groups, group_sizes, n), n, SAMPLES)
+        except NoPairError:
+            return _undefined("the fraction of pairs in the right order", 0.5)
+        ranks = np.unique(scores, return_inverse=True)[1].astype(np.float64)[pairs.order]
+        borders = [
+            (a, b)
             for a, b in zip(pairs.groups[:-1], pairs.groups[1:], strict=True)
             if pairs.later[a] < b
         ]
-        return float(np.mean(fractions))
+        if sample_weight is None:
+            return float(np.mean([_right(ranks[a:b], pairs, a, b) for a, b in borders]))
+        weights = _weights(sample_weight, n)[pairs.order]
+        fractions = [_right_weighted(ranks, pairs.later, weights, a, b) for a, b in borders]
+        if np.isnan(fractions).all():
+            return _undefined("the weighted fraction of pairs in the right order", 0.5)
+        return float(np.nanmean(fractions))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.target_tags.required = True
         tags.input_tags.sparse = True
         return tags
+
+
+def ndcg(
+    y: ArrayLike,
+    scores: ArrayLike,
+    groups: ArrayLike | None = None,
+    *,
+    k: int | None = None,
+    group_sizes: ArrayLike | None = None,
+) -> float:
+    r"""Normalised discounted cumulative gain, a mean over the groups that have a pair.
+
+    .. math::
+
+        \mathrm{NDCG} = \frac{\sum_r y_{(r)} / \log_2(1 + r)}{\max \text{ over all orders}}
+
+    with :math:`y_{(r)}` the relevance of the sample of rank r. The gain is the relevance itself, as in
+    ``sklearn.metrics.ndcg_score``, which computes it; LightGBM's and XGBoost's is :math:`2^y - 1`: pass that
+    as y for theirs. Equal scores share their ranks.
+
+    Parameters
+    ----------
+    y : array-like of shape (n_samples,)
+        Relevance, at least 0.
+    scores : array-like of shape (n_samples,)
+        Higher ranks better: what ``RankSVM.predict`` returns.
+    groups, group_sizes
+        Query of each sample, or the number of samples of each query; see :meth:`RankSVM.fit`.
+    k : int, optional
+        Count the first k ranks only.
+
+    Returns
+    -------
+    float
+        Between 0 and 1. A group whose samples are all equally relevant says nothing and is left out; where
+        all groups are like that, 1, for every order is the best one.
+
+    Raises
+    ------
+    ValueError
+        Negative relevance; NaN or infinity; unequal lengths.
+
+    Warns
+    -----
+    sklearn.exceptions.UndefinedMetricWarning
+        If no group has a pair.
+
+    References
+    ----------
+    K. Järvelin, J. Kekäläinen, "Cumulated gain-based evaluation of IR techniques", TOIS 2002.
+
+    Examples
+    --------
+    >>> from rankpool import ndcg
+    >>> round(ndcg([0, 1, 2, 0, 1], [0.1, 0.3, 0.2, -1.0, 5.0], groups=[7, 7, 7, 8, 8]), 6)
+    0.929859
+    """
+    relevance = column_or_1d(_numbers(y), warn=True)
+    _refuse_masked(scores, "scores")
+    scores = column_or_1d(np.asarray(scores))
+    if scores.shape != relevance.shape:
+        raise ValueError(f"scores has {len(scores)} values, y {len(relevance)}")
+    if not np.isfinite(scores.astype(np.float64)).all():
+        raise ValueError("scores holds NaN or infinity")
+    if len(relevance) and relevance.min() < 0:
+        raise ValueError(f"y holds {relevance.min():g}; NDCG needs relevance of at least 0")
+    try:
+        pairs = _pair_order(relevance, _ids(groups, group_sizes, len(scores)), len(scores), SAMPLES)
+    except NoPairError:
+        return _undefined("NDCG", 1.0)
+    relevance, scores = relevance[pairs.order], scores[pairs.order]
+    return float(
+        np.mean(
+            [
+                ndcg_score(relevance[None, a:b], scores[None, a:b], k=k)
+                for a, b in zip(pairs.groups[:-1], pairs.groups[1:], strict=True)
+                if pairs.later[a] < b
+            ]
+        )
+    )
+
+
+ndcg_scorer = make_scorer(ndcg)
+ndcg_scorer.__doc__ = """:func:`ndcg` of what `predict` returns, as a scorer for scikit-learn's searches.
+
+With ``sklearn.set_config(enable_metadata_routing=True)``,
+``GridSearchCV(ranker, ..., scoring=ndcg_scorer.set_score_request(groups=True))`` hands it the test fold's groups.
+For other options ``sklearn.metrics.make_scorer(rankpool.ndcg, k=10)``.
+"""
+
+
+# -- input ------------------------------------------------------------------------------------------------
+
+
+def _numbers(y: Any) -> Any:
+    """Return y as numbers where it holds booleans or objects; its shape is checked elsewhere."""
+    if y is None:
+        return None
+    _refuse_masked(y, "y")
+    values = y.to_numpy() if hasattr(y, "to_numpy") else np.asarray(y)
+    if values.dtype == bool:
+        return values.astype(np.float64)
+    if values.dtype.kind == "O":
+        for index, value in enumerate(values.ravel()):
+            try:
+                float(value)
+            except (TypeError, ValueError):
+                raise ValueError(f"y[{index}] is {value!r}; y must hold numbers") from None
+        return values.astype(np.float64)
+    return values
+
+
+def _ids(groups: Any, group_sizes: Any, n: int) -> Any:
+    """Return an id for each sample, or None."""
+    if group_sizes is None:
+        return groups
+    if groups is not None:
+        raise ValueError("groups and group_sizes say the same thing in two ways; give one of them")
+    _refuse_masked(group_sizes, "group_sizes")
+    sizes = np.asarray(group_sizes)
+    if sizes.ndim != 1 or sizes.dtype.kind not in "iu" or (sizes < 0).any():
+        raise ValueError("group_sizes must be the number of samples of each group: integers of at least 0")
+    if sizes.sum() != n:
+        raise ValueError(f"group_sizes add up to {sizes.sum()}; X has {n} samples")
+    return np.repeat(np.arange(len(sizes)), sizes)
+
+
+def _weights(sample_weight: Any, n: int) -> Floats:
+    _refuse_masked(sample_weight, "sample_weight")
+    weights = np.asarray(sample_weight, dtype=np.float64)
+    if weights.shape != (n,):
+        raise ValueError(f"sample_weight has shape {weights.shape}; X has {n} samples, so it must be ({n},)")
+    if not (np.isfinite(weights).all() and (weights >= 0).all()):
+        raise ValueError("sample_weight must be finite and at least 0")
+    return weights / max(weights.max(), np.finfo(float).tiny)
+
+
+def _undefined(what: str, value: float) -> float:
+    warnings.warn(
+        f"{what} is not defined: no group holds two different values of y; {value} is returned",
+        UndefinedMetricWarning,
+        stacklevel=3,
+    )
+    return value
+
+
+# -- pairs ------------------------------------------------------------------------------------------------
 
 
 def _right(rank: Floats, pairs: PairOrder, a: int, b: int) -> float:
@@ -193,3 +403,13 @@ def _right(rank: Floats, pairs: PairOrder, a: int, b: int) -> float:
     not_right = _kernels.smoothed_sums(rank, np.argsort(rank), later, first, group, 1.0, beta)[0]
     not_wrong = _kernels.smoothed_sums(-rank, np.argsort(-rank), later, first, group, 1.0, beta)[0]
     return (n + not_wrong - not_right) / (2 * n)
+
+
+def _right_weighted(ranks: Floats, later: NDArray[np.intp], weights: Floats, a: int, b: int) -> float:
+    """As `_right`, each pair by the product of its weights; NaN if all of these are zero."""
+    total, right = 0.0, 0.0
+    for i in range(a, b):
+        w, rank = weights[later[i] : b], ranks[later[i] : b]
+        total += weights[i] * w.sum()
+        right += weights[i] * (w @ (rank > ranks[i]) + 0.5 * (w @ (rank == ranks[i])))
+    return right / total if total > 0.0 else np.nan

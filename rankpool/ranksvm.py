@@ -29,6 +29,10 @@ COST, COST_SQUARED = 1e9, 1e12  # of frames scaled to unit mean square: see `_it
 SQUARES, COSTS = (1e-200, 1e300), (1e-200, 1e300)
 
 
+class NoPairError(ValueError):
+    """No two frames of one group have different times."""
+
+
 @dataclass(frozen=True, eq=False)
 class RankSVMResult:
     """The optimum of :func:`rank_svm` and its certificate.
@@ -299,7 +303,7 @@ def _warn_above(tol: float, result: RankSVMResult, C: float, names: Names) -> No
         from sklearn.exceptions import ConvergenceWarning
 
         warnings.warn(
-            f"rank_svm stopped after {result.n_iter} iterations at a relative duality gap of "
+            f"{names.function} stopped after {result.n_iter} iterations at a relative duality gap of "
             f"{result.gap:.1e}, above tol={tol:.1e}: raise tol or max_iter, or rescale {names.V} or C={C:g}",
             ConvergenceWarning,
             stacklevel=3,
@@ -444,7 +448,7 @@ def _time_order(
     later = np.searchsorted(times[order], times[order], side="right")
     if later[0] == T:
         all_equal = "are all equal" if name == "times" else f"holds {times[0]} only"
-        raise ValueError(f"{name} {all_equal}: there is no pair of {names.frame}s to rank")
+        raise NoPairError(f"{name} {all_equal}: there is no pair of {names.frame}s to rank")
     return order, later
 
 
@@ -461,7 +465,10 @@ def _pair_order(times: Any, groups: Any, T: int, names: Names = VIDEO) -> PairOr
         )
     if groups.dtype.kind in "fcmM" and not np.isfinite(groups).all():
         raise ValueError(f"groups[{np.flatnonzero(~np.isfinite(groups))[0]}] is not finite")
-    code = np.unique(groups, return_inverse=True)[1]
+    try:
+        code = np.unique(groups, return_inverse=True)[1]
+    except TypeError as error:  # None or pd.NA among them, or numbers and strings
+        raise TypeError(f"groups must hold values of one kind that can be sorted: {error}") from None
     when = np.arange(T)
     if times is not None:
         by_time, after = _time_order(times, T, names)
@@ -475,7 +482,7 @@ def _pair_order(times: Any, groups: Any, T: int, names: Names = VIDEO) -> PairOr
     later = np.append(run[1:], T)[index]
     if (later == end).all():
         what = "times" if names.times == "times" else f"values of {names.times}"
-        raise ValueError(f"no group holds two different {what}: there is no pair of {names.frame}s to rank")
+        raise NoPairError(f"no group holds two different {what}: there is no pair of {names.frame}s to rank")
     return PairOrder(order, run[index], later, end, border)
 
 
