@@ -2,7 +2,6 @@ import itertools
 import subprocess
 import sys
 import warnings
-from pathlib import Path
 
 import cvxpy
 import numpy as np
@@ -15,7 +14,6 @@ from sklearn.svm import LinearSVC
 import rankpool
 from rankpool import _kernels, approximate_rank_pool, rank_svm
 
-FACES = Path(__file__).parents[2] / "shared" / "data" / "faces"
 LOSSES = ("hinge", "squared_hinge")
 
 
@@ -47,8 +45,8 @@ def check_certificate(V, C, loss, result, times=None):
         assert alpha.max() <= C
     else:
         dual -= (alpha**2).sum() / (4 * C)
-    assert result.dual_objective == pytest.approx(dual, rel=1e-7, abs=1e-7 * max(1, result.objective))
-    gap = max(0.0, result.objective - result.dual_objective) / max(1, result.objective)
+    assert result.dual_objective == pytest.approx(dual, rel=1e-7, abs=1e-7 * result.objective)
+    gap = max(0.0, result.objective - result.dual_objective) / result.objective
     assert result.gap == pytest.approx(gap, rel=1e-12)
 
     assert abs(result.beta.sum()) <= 1e-9 * np.abs(result.beta).sum()
@@ -408,11 +406,12 @@ def test_features_beyond_float64_squared():
 # -- real pictures -------------------------------------------------------------------------------------------
 
 
-def face_clip(name, T=24):
-    """Histograms (4 x 4 blocks of 128 grey levels) of a portrait under a growing shift and noise."""
-    from PIL import Image
+def picture_clip(name, T=24):
+    """Histograms (4 x 4 blocks of 128 grey levels) of a picture under a growing shift and noise."""
+    import skimage
 
-    image = np.asarray(Image.open(FACES / name)).astype(np.float64)
+    picture = {"astronaut": skimage.data.astronaut()[30:142, 170:262, 1], "grass": skimage.data.grass()}
+    image = picture[name][:112, :92].astype(np.float64)
     rng = np.random.default_rng(0)
     rows = []
     for t in range(T):
@@ -423,10 +422,10 @@ def face_clip(name, T=24):
     return np.array(rows)
 
 
-@pytest.mark.parametrize("name", ["01.pgm", "14.pgm"])
+@pytest.mark.parametrize("name", ["astronaut", "grass"])
 @pytest.mark.parametrize("loss", LOSSES)
-def test_histograms_of_real_faces(name, loss):
-    counts = face_clip(name)
+def test_histograms_of_pictures(name, loss):
+    counts = picture_clip(name)
     normalised = counts / np.linalg.norm(counts, axis=1, keepdims=True)
     methods = set()
     for V in (counts, counts / 64, normalised, counts * 1e-5):
