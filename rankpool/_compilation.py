@@ -10,6 +10,7 @@ from typing import Any
 
 from numba import config, njit
 
+SOURCES = ("_compilation.py", "_kernels.py")  # all that decides what a kernel does
 _ROOM = 2**24  # bytes free where the kernels are cached: they take 3 MB
 
 
@@ -35,9 +36,9 @@ def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @cache
 def _digest() -> str:
-    """Of all sources that decide what a kernel does; 0.2 ms."""
+    """Of `SOURCES`; 0.2 ms."""
     sources = sha256()
-    for name in ("_compilation.py", "_kernels.py"):
+    for name in SOURCES:
         sources.update(__loader__.get_data(str(Path(__file__).with_name(name))))  # type: ignore[name-defined]
     return sources.hexdigest()[:16]
 

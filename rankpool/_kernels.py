@@ -226,25 +226,37 @@ def hinge_sum(f, later, end, power):
 def clipped_sums(f, later, end, width, beta):
     """Write beta = A^T a, a = clip(1 - m, 0, width) of each pair, one by one; see `smoothed_sums`.
 
-    Returns the sum of a, the sum of max(0, 1 - m) and that of max(0, 1 - m)^2.
+    Returns the sum of a, the sum of max(0, 1 - m) and that of max(0, 1 - m)^2. The pairs at `width` are
+    counted, not summed: where C is large, V^T beta is mostly cancellation.
     """
+    T = f.size
+    at_width = np.zeros(T)
     beta[:] = 0.0
-    total, hinges, squares = 0.0, 0.0, 0.0
-    for i in range(f.size):
-        fj, bj = f[later[i] : end[i]], beta[later[i] : end[i]]
+    total, hinges, squares, count = 0.0, 0.0, 0.0, 0.0
+    for i in range(T):
+        fj, bj, cj = f[later[i] : end[i]], beta[later[i] : end[i]], at_width[later[i] : end[i]]
         top = 1.0 + f[i]
-        acc, acc_hinge, acc_square = 0.0, 0.0, 0.0
+        acc, acc_hinge, acc_square, acc_count = 0.0, 0.0, 0.0, 0.0
         for k in range(fj.size):
             h = max(0.0, top - fj[k])
-            a = min(h, width)
+            c = 1.0 if h >= width else 0.0
+            a = 0.0 if h >= width else h
             bj[k] += a
+            cj[k] += c
             acc += a
+            acc_count += c
             acc_hinge += h
             acc_square += h * h
         beta[i] -= acc
+        at_width[i] -= acc_count
         total += acc
+        count += acc_count
         hinges += acc_hinge
         squares += acc_square
+    if count > 0.0:  # 0 times an infinite width is NaN
+        total += width * count
+        for t in range(T):
+            beta[t] += width * at_width[t]
     return total, hinges, squares
 
 

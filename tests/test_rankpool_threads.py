@@ -1,0 +1,84 @@
+"""Python threads that pool at once leave the process with the BLAS threads that it had."""
+
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from threadpoolctl import ThreadpoolController, threadpool_limits
+
+from rankpool import HierarchicalRankPooling, RankPooling, RankSVM, rank_svm
+from rankpool._blas import one_blas_thread
+
+
+def blas_threads():
+    libraries = ThreadpoolController().select(user_api="blas").info()
+    return {library["filepath"]: library["num_threads"] for library in libraries}
+
+
+def trend(T, d, seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(T, d)) + np.linspace(0, 1, T)[:, None]
+
+
+@pytest.fixture(autouse=True)
+def two_blas_threads():
+    """Two, on a machine with one core too: otherwise one left behind would not show."""
+    with threadpool_limits(2, user_api="blas"):
+        if set(blas_threads().values()) != {2}:
+            pytest.skip("BLAS has one thread only")
+        yield
+
+
+def test_sequences_of_different_lengths():
+    """The shorter starts first and ends first: what it found was what the longer one had set."""
+    before = blas_threads()
+    with ThreadPoolExecutor(2) as pool:
+        for _ in range(3):
+            jobs = [pool.submit(rank_svm, trend(T, 4), tol=1e-2) for T in (9000, 3100)]
+            for job in jobs:
+                assert job.result().gap <= 1e-2
+            assert blas_threads() == before
+
+
+def test_many_threads_and_errors():
+    clips = [np.cumsum(trend(12, 5, seed), axis=0) for seed in range(6)]
+
+    def bad():
+        with pytest.raises(ValueError, match="clip 1: V"):
+            RankPooling(n_jobs=2).fit_transform([clips[0], clips[1] * np.nan])
+
+    def interrupted():
+        with pytest.raises(ZeroDivisionError), one_blas_thread():
+            1 / 0  # noqa: B018
+
+    calls = [
+        lambda: rank_svm(trend(600, 3), tol=1e-2),
+        lambda: rank_svm(trend(3100, 3), tol=1e-2, loss="squared_hinge"),
+        lambda: RankPooling(n_jobs=2).fit_transform(clips),
+        lambda: HierarchicalRankPooling(n_jobs=2, window=4).fit_transform(clips),
+        lambda: RankSVM(tol=1e-2).fit(trend(3100, 3), np.arange(3100)),
+        bad,
+        interrupted,
+    ]
+    before = blas_threads()
+    with ThreadPoolExecutor(8) as pool:
+        for job in [pool.submit(calls[k % len(calls)]) for k in range(8 * len(calls))]:
+            job.result()
+    assert blas_threads() == before
+
+
+def test_one_thread_inside_and_nested():
+    before = blas_threads()
+    with one_blas_thread():
+        assert set(blas_threads().values()) == {1}
+        with one_blas_thread():
+            pass
+        assert set(blas_threads().values()) == {1}
+    assert blas_threads() == before
+
+
+def test_threadpoolctl_is_imported_when_it_is_needed():
+    code = "import sys, rankpool; rankpool.rank_svm([[0.], [1.]]); print('threadpoolctl' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
