@@ -414,7 +414,7 @@ def _check_reach(largest: float, C: float, frames: Any, names: Names) -> None:
             )
     elif not COSTS[0] <= C * largest <= COSTS[1]:
         raise ValueError(
-            f"C={C:g} times the largest squared distance of {V}'s {names.frame}s, {largest:.1e}, is beyond what "
+            f"C={C:g} by the largest squared distance of {V}'s {names.frame}s, {largest:.1e}, is beyond what "
             f"float64 can solve with, {COSTS[0]:g} to {COSTS[1]:g}; rescale {V} or C"
         )
 

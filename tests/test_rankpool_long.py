@@ -99,6 +99,11 @@ def test_pair_sums_of_sorted_scores(T, n_groups, n_times, spread, width, seed):
     assert hinges == pytest.approx(np.maximum(0, h).sum(), rel=1e-10, abs=1e-10)
     if np.isinf(width):
         assert squares == pytest.approx((a**2).sum(), rel=1e-9, abs=1e-9)
+    one_by_one = np.empty(T)
+    sums = _kernels.clipped_sums(f, later, end, width, one_by_one)
+    expected = (a.sum(), np.maximum(0, h).sum(), (np.maximum(0, h) ** 2).sum())
+    np.testing.assert_allclose(sums, expected, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(one_by_one, np.bincount(j, a, T) - np.bincount(i, a, T), atol=1e-13 * scale)
 
     x, out = rng.normal(size=T), np.empty(T)
     _kernels.window_laplacian(f, by_score.copy(), *structure, width, x, out)
