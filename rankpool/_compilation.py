@@ -45,7 +45,7 @@ def _digest() -> str:
 
 @cache
 def _has_room(folder: str) -> bool:
-    """Whether what is compiled will fit: saving it to a full disk would be an error of the kernel's caller."""
+    """Whether what is compiled will fit: not to be able to save it would be an error of the first call."""
     try:
         return shutil.disk_usage(folder).free >= _ROOM
     except OSError:
@@ -60,7 +60,7 @@ def _warn_once(why: str) -> None:
     if not _warned:
         _warned = True
         warnings.warn(
-            f"rankpool cannot cache its compiled kernels ({why}), so every new process compiles them again, for "
-            "some seconds; set the environment variable NUMBA_CACHE_DIR to a folder that can be written to",
+            f"rankpool cannot cache its compiled kernels ({why}), so every new process compiles them again, "
+            "for some seconds; set the environment variable NUMBA_CACHE_DIR to a folder that can be written to",
             stacklevel=2,
         )

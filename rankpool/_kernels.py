@@ -7,8 +7,8 @@ stored one after the other: each inner loop below runs over one contiguous row o
 Sums are reassociated (`fastmath={"reassoc"}`) so that LLVM vectorises them; the order is fixed when the
 kernel is compiled, so the same input gives the same bits. Nothing here assumes that NaN does not occur.
 
-Loops take the place of x[:] = y, x + y and x.sum(): each of those would add to the seconds that the first call
-takes to compile, x[:] = y alone three of them for the text of an error.
+Loops take the place of x[:] = y, x + y and x.sum(), which take long to compile: x[:] = y alone some seconds,
+for the text of an error. They were a third of the first call of rank_svm.
 """
 
 import numpy as np
@@ -88,7 +88,7 @@ def add_gram(V, start, unit, panel, K):
             relative_panel(V, start, width, panel)
         elif not whole_panel(V, start, width, unit, panel):
             break
-        add_products(panel, V.shape[0], panel, V.shape[0], width, bool(True), K)
+        add_products(panel, V.shape[0], panel, V.shape[0], width, True, K)
         start += width
     return start
 
@@ -589,7 +589,7 @@ def pivoted_cholesky(K, R, pivots):
             for t in range(T):
                 for n in range(48):
                     minus_block[t, n] = -block[t, n]
-            add_products(minus_block, T, block, T, block.shape[1], bool(True), S)
+            add_products(minus_block, T, block, T, block.shape[1], True, S)
         p = 0
         for t in range(T):
             if residual[t] > residual[p]:
@@ -685,10 +685,10 @@ def _factor_curvature(R, rank, alpha, later, end, bound, i, j, weight, L, RL, M)
                 out[i[p]] -= x
     else:
         window_laplacian_of_pairs(alpha, later, end, bound, L[:T, :T])
-        add_products(R, rank, L, T, T, bool(False), RL)
+        add_products(R, rank, L, T, T, False, RL)
     for ridge in (0.0, 1e-14, 1e-11):
         M[:] = 0.0
-        add_products(RL, rank, R, rank, T, bool(True), M)
+        add_products(RL, rank, R, rank, T, True, M)
         largest = 0.0
         for k in range(rank):
             largest = max(largest, M[k, k])

@@ -46,8 +46,8 @@ class RankPooling(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
     Clips are a list of (T_i, d) arrays or CSR matrices, T_i ≥ 2, or one (n, T, d) array. `transform` and
     `fit_transform` also take an iterator that yields one clip at a time. A thread takes its next clip when it
     is done with the last one: beside the clips that are worked on, none is held. Nothing is learned from the
-    clips but the number of features, and the names of the columns where they are DataFrames: the columns of
-    all clips must be the same, in the same order. So nothing leaks from test to training. For unit-norm vectors let
+    clips but the number of features, and the names of the columns of DataFrames, which must be the same, in
+    the same order, in all clips: so nothing leaks from test to training. For unit-norm vectors let
     scikit-learn's ``Normalizer`` follow in the pipeline.
 
     Examples
@@ -158,8 +158,8 @@ class RankPooling(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
                 if names is not None and own is not None and (own != names).any():
                     k = np.flatnonzero(own != names)[0]
                     raise ValueError(
-                        f"column {k} of V is {own[k]!r}, of the first clip {names[k]!r}; all clips need the same "
-                        "columns in the same order"
+                        f"column {k} of V is {own[k]!r}, of the first clip {names[k]!r}; all clips need "
+                        "the same columns in the same order"
                     )
                 return self._function(clip, **options)
             except (TypeError, ValueError) as error:

@@ -225,9 +225,7 @@ class RankSVM(BaseEstimator):
             return _undefined("the fraction of pairs in the right order", 0.5)
         ranks = np.unique(scores, return_inverse=True)[1].astype(np.float64)[pairs.order]
         borders = [
-            (a, b)
-            for a, b in zip(pairs.groups[:-1], pairs.groups[1:], strict=True)
-            if pairs.later[a] < b
+            (a, b) for a, b in zip(pairs.groups[:-1], pairs.groups[1:], strict=True) if pairs.later[a] < b
         ]
         if sample_weight is None:
             return float(np.mean([_right(ranks[a:b], pairs, a, b) for a, b in borders]))
@@ -301,22 +299,23 @@ def ndcg(
     """
     relevance = column_or_1d(_numbers(y), warn=True)
     _refuse_masked(scores, "scores")
-    scores = column_or_1d(np.asarray(scores))
-    if scores.shape != relevance.shape:
-        raise ValueError(f"scores has {len(scores)} values, y {len(relevance)}")
-    if not np.isfinite(scores.astype(np.float64)).all():
+    given = column_or_1d(np.asarray(scores, dtype=np.float64))
+    n = len(given)
+    if given.shape != relevance.shape:
+        raise ValueError(f"scores has {n} values, y {len(relevance)}")
+    if not np.isfinite(given).all():
         raise ValueError("scores holds NaN or infinity")
     if len(relevance) and relevance.min() < 0:
         raise ValueError(f"y holds {relevance.min():g}; NDCG needs relevance of at least 0")
     try:
-        pairs = _pair_order(relevance, _ids(groups, group_sizes, len(scores)), len(scores), SAMPLES)
+        pairs = _pair_order(relevance, _ids(groups, group_sizes, n), n, SAMPLES)
     except NoPairError:
         return _undefined("NDCG", 1.0)
-    relevance, scores = relevance[pairs.order], scores[pairs.order]
+    relevance, given = relevance[pairs.order], given[pairs.order]
     return float(
         np.mean(
             [
-                ndcg_score(relevance[None, a:b], scores[None, a:b], k=k)
+                ndcg_score(relevance[None, a:b], given[None, a:b], k=k)
                 for a, b in zip(pairs.groups[:-1], pairs.groups[1:], strict=True)
                 if pairs.later[a] < b
             ]
@@ -328,7 +327,8 @@ ndcg_scorer = make_scorer(ndcg)
 ndcg_scorer.__doc__ = """:func:`ndcg` of what `predict` returns, as a scorer for scikit-learn's searches.
 
 With ``sklearn.set_config(enable_metadata_routing=True)``,
-``GridSearchCV(ranker, ..., scoring=ndcg_scorer.set_score_request(groups=True))`` hands it the test fold's groups.
+``GridSearchCV(ranker, ..., scoring=ndcg_scorer.set_score_request(groups=True))`` hands it the test fold's
+groups.
 For other options ``sklearn.metrics.make_scorer(rankpool.ndcg, k=10)``.
 """
 

@@ -172,8 +172,8 @@ def hierarchical_rank_pool(
     stride : int, default 1
         Frames from one window to the next; what follows the last whole window is left out.
     depth : int, default 2
-        Layers, the last one included: 1 is :func:`rank_pool`. At most T - 1, and with ``"posneg"`` no more than
-        leave 2^28 features.
+        Layers, the last one included: 1 is :func:`rank_pool`. At most T - 1, and with ``"posneg"``
+        no more than leave 2^28 features.
     smoothing : {"tvm"}, optional
         Time-varying mean within each window.
     direction : {"forward", "reverse", "both"}, default "forward"
@@ -424,8 +424,8 @@ def _svr(frames: Any, C: float, tol: float, ranks: NDArray[np.intp] | None) -> F
     cost = C * peak * peak if peak < 1.0 else peak * C * peak
     if peak > 0.0 and not SVR_COSTS[0] <= cost <= SVR_COSTS[1]:
         raise ValueError(
-            f"C={C:g} times the square of V's largest feature, {peak:.1e}, is beyond what LIBLINEAR can solve, "
-            f"{SVR_COSTS[0]:g} to {SVR_COSTS[1]:g}; rescale V or C"
+            f"C={C:g} times the square of V's largest feature, {peak:.1e}, is beyond what LIBLINEAR can "
+            f"solve, {SVR_COSTS[0]:g} to {SVR_COSTS[1]:g}; rescale V or C"
         )
     scale = 1.0
     if peak > 1e30 or 0.0 < peak < 1e-30:  # u of V s is u / s where C is C / s²

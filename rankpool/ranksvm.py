@@ -363,7 +363,7 @@ def _read_only(frames: NDArray[Any]) -> NDArray[Any]:
 
 
 def _refuse_masked(values: Any, name: str) -> None:
-    """What a mask hides would be read as if it were there."""
+    """Raise for a masked array: what its mask hides would be read as if it were there."""
     if isinstance(values, np.ma.MaskedArray) or (
         isinstance(values, (list, tuple)) and any(isinstance(row, np.ma.MaskedArray) for row in values)
     ):
@@ -388,7 +388,9 @@ def _positive(value: Any, name: str) -> float:
 def _within_reach(C: Any) -> float:
     number = _positive(C, "C")
     if not 1 / REACH <= number <= REACH:
-        raise ValueError(f"C is {C!r}; float64 holds what is computed with it from {1 / REACH:g} to {REACH:g}")
+        raise ValueError(
+            f"C is {C!r}; float64 holds what is computed with it from {1 / REACH:g} to {REACH:g}"
+        )
     return number
 
 
@@ -426,9 +428,7 @@ def _all_equal(frames: Any) -> bool:
     return all(np.array_equal(frames[t : t + 1].toarray(), first) for t in range(frames.shape[0]))
 
 
-def _time_order(
-    times: Any, T: int, names: Names = VIDEO
-) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+def _time_order(times: Any, T: int, names: Names = VIDEO) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Return the frames sorted by time, and for each of them the position of the first one later than it."""
     if times is None:
         return np.arange(T), np.arange(1, T + 1)
@@ -681,7 +681,7 @@ def _iterate(
     if scale == 0.0:  # all frames equal: u = 0, every pair costs C
         return np.zeros(T), np.full(n, C if loss == "hinge" else 2 * C), "saturated", 0
     limit = (COST if loss == "hinge" else COST_SQUARED) / scale
-    if C > 10 * limit:
+    if 10 * limit < C:
         # Where the frames can be ranked without error, a larger C changes no multiplier of the hinge, and
         # nothing that float64 holds of the squared hinge. Solved with C itself, margins of 1 - 1e-15 cost
         beta, alpha, method, n_iter = _iterate(K, pairs, limit, loss, tol, max_iter, verbose)

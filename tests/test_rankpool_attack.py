@@ -192,8 +192,8 @@ def attack(seed):
                 u = model.coef_
                 assert 0 <= model.score(V, y, groups=groups) <= 1
         except (ValueError, TypeError) as error:  # the documented ones say what was wrong
-            words = ("V", "C", "X", "times", "groups", "y", "feature_map", "frames", "NaN", "infinity")
-            assert any(word in str(error) for word in words), error
+            if not any(word in str(error) for word in ("V", "C", "X", "times", "groups", "y", "feature_map")):
+                raise
             return name, f"{type(error).__name__}: {error}"
     assert all(w.category in (ConvergenceWarning, UserWarning) for w in caught), caught[0]
     assert u is None or (np.isfinite(u).all() and u.dtype == np.float64)

@@ -117,9 +117,8 @@ def test_a_changed_kernel_is_not_served_stale(copy):
 
 
 def test_every_file_with_kernels_is_in_the_digest():
-    with_kernels = {
-        path.name for path in PACKAGE.glob("*.py") if re.search(r"^@(kernel|njit)|njit\(", path.read_text("utf-8"), re.M)
-    }  # fmt: skip
+    decorated = re.compile(r"^@(kernel|njit)|njit\(", re.MULTILINE)
+    with_kernels = {path.name for path in PACKAGE.glob("*.py") if decorated.search(path.read_text("utf-8"))}
     assert with_kernels == set(_compilation.SOURCES)
 
 
@@ -132,7 +131,9 @@ def test_a_full_disk_is_seen_before_it_is_written_to(monkeypatch):
     def twice(x):
         return 2 * x
 
-    with pytest.warns(UserWarning, match=r"rankpool cannot cache .* 16 MB are free in .*NUMBA_CACHE_DIR") as caught:
+    with pytest.warns(
+        UserWarning, match=r"rankpool cannot cache .* 16 MB are free in .*NUMBA_CACHE_DIR"
+    ) as caught:
         compiled = _compilation.kernel(twice)
     assert len(caught) == 1
     assert compiled(4) == 8

@@ -1,6 +1,8 @@
 """docs/rankpool_sequences.py: that its table is honest. Who wins is for the table to say."""
 
 import importlib.util
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -93,7 +95,17 @@ def test_sequences_are_read_as_they_were_written(example, tmp_path):
         np.testing.assert_array_equal(frames, expected)
 
 
-def test_the_folder_names_the_set_where_it_holds_variants(example, tmp_path):
+def test_help_of_the_measured_time_measures_nothing():
+    script = ROOT / "docs" / "rankpool_time.py"
+    before = script.with_suffix(".svg").stat().st_mtime_ns
+    child = subprocess.run([sys.executable, script, "--help"], capture_output=True, text=True, timeout=60)
+    assert child.returncode == 0
+    assert "rankpool_time.svg" in child.stdout
+    assert "iterations" not in child.stdout
+    assert script.with_suffix(".svg").stat().st_mtime_ns == before
+
+
+def test_the_folder_names_the_set_where_it_holds_variants(example, tmp_path, capsys):
     folder = tmp_path / "Toy"
     folder.mkdir()
     for part in ("TRAIN", "TEST"):
@@ -101,14 +113,21 @@ def test_the_folder_names_the_set_where_it_holds_variants(example, tmp_path):
         write_ts(folder / f"Toy_eq_{part}.ts", [np.ones((2, 1))], ["other"])
     data = example.read_ts(folder)
     assert (data.name, *data.train_labels, *data.test_labels) == ("Toy", "TRAIN", "TEST")
-    with pytest.raises(SystemExit, match=r"holds 2 files \*_TRAIN.ts; one is wanted"):
+    with pytest.raises(SystemExit) as stop:
         example.read_ts(folder.rename(tmp_path / "Another"))
+    assert stop.value.code == 2
+    assert "holds 2 files *_TRAIN.ts; one is wanted" in capsys.readouterr().err
 
 
 def test_help_and_a_folder_without_the_files(example, tmp_path, capsys):
-    with pytest.raises(SystemExit, match=r"holds 0 files \*_TRAIN.ts; one is wanted"):
+    with pytest.raises(SystemExit) as stop:
         example.main([str(tmp_path)])
-    capsys.readouterr()
+    assert stop.value.code == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    assert "holds 0 files *_TRAIN.ts; one is wanted" in err
+    assert "https://www.timeseriesclassification.com" in err
     with pytest.raises(SystemExit) as stop:
         example.main(["--help"])
     assert stop.value.code == 0

@@ -136,7 +136,9 @@ def test_a_fold_without_a_pair_keeps_the_mean_finite():
     y[groups == 0] = 1  # the fold of this query has no pair
     model = RankSVM().fit(X, y, groups)
     of_query = groups == 0
-    with pytest.warns(UndefinedMetricWarning, match="no group holds two different values of y; 0.5 is returned"):
+    with pytest.warns(
+        UndefinedMetricWarning, match="no group holds two different values of y; 0.5 is returned"
+    ):
         assert model.score(X[of_query], y[of_query], groups[of_query]) == 0.5
     with pytest.warns(UndefinedMetricWarning, match=r"NDCG is not defined.* 1.0 is returned"):
         assert ndcg(y[of_query], np.arange(of_query.sum())) == 1.0
@@ -248,14 +250,26 @@ def test_relevance_of_every_kind(kind):
         ({"y": np.array(["a", 1, 2, 3], object)}, ValueError, r"y\[0\] is 'a'; y must hold numbers"),
         ({"y": np.ma.array([0, 1, 2, 3], mask=[1, 0, 0, 0])}, TypeError, "y is a masked array"),
         ({"y": [1, 2, np.nan, 3]}, ValueError, r"Input y contains NaN|y\[2\] is nan"),
-        ({"y": [2, 2, 2, 2]}, ValueError, "y holds 2.0 only: there is no pair of samples to rank|y holds 2 only"),
-        ({"groups": [1, 2, 3, 4]}, ValueError, "no group holds two different values of y: there is no pair of s"),
+        (
+            {"y": [2, 2, 2, 2]},
+            ValueError,
+            "y holds 2.0 only: there is no pair of samples to rank|y holds 2 only",
+        ),
+        (
+            {"groups": [1, 2, 3, 4]},
+            ValueError,
+            "no group holds two different values of y: there is no pair of s",
+        ),
         ({"groups": [1, 2]}, ValueError, r"groups has shape \(2,\); X has 4 samples, so it must be \(4,\)"),
         ({"groups": np.ma.array([1, 1, 1, 1])}, TypeError, "groups is a masked array"),
         ({"groups": [None, "a", "a", "b"]}, TypeError, "groups must hold values of one kind"),
         ({"X": np.ma.array(np.eye(4))}, TypeError, "X is a masked array"),
         ({"X": np.eye(4) * 1e200}, ValueError, "X overflows: squared distances of its samples exceed 1e300"),
-        ({"X": np.eye(4) * 1e-150}, ValueError, "X underflows: the squared distances of its samples are below"),
+        (
+            {"X": np.eye(4) * 1e-150},
+            ValueError,
+            "X underflows: the squared distances of its samples are below",
+        ),
         ({"X": np.eye(4) * 1e120, "C": 1e100}, ValueError, r"largest squared distance of X's samples"),
         ({"C": 1e200}, ValueError, r"C is 1e\+200"),
         ({"tol": "tight"}, TypeError, "tol is 'tight'"),
@@ -271,7 +285,9 @@ def test_errors_name_what_the_caller_gave(change, error, match):
         assert word not in str(caught.value).replace("Input X", "").split()
     if "X" in change or options:
         return
-    with pytest.raises(error, match=match) if "no pair" not in match else pytest.warns(UndefinedMetricWarning):
+    with (
+        pytest.raises(error, match=match) if "no pair" not in match else pytest.warns(UndefinedMetricWarning)
+    ):
         RankSVM().fit(np.eye(4), [0, 1, 2, 3]).score(**given)
 
 
