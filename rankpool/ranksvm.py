@@ -294,7 +294,9 @@ def _solve(
     if T > LONGEST_IN_PAIRS or few_features:
         result = _solve_long(frames, pairs, C, loss, tol, max_iter, verbose, names)
     if T <= LONGEST_IN_PAIRS and not (few_features and result.gap <= tol):
-        result = _solve_in_pairs(frames, pairs, C, loss, tol, max_iter, verbose, names)
+        in_pairs = _solve_in_pairs(frames, pairs, C, loss, tol, max_iter, verbose, names)
+        if not (few_features and result.gap < in_pairs.gap):
+            result = in_pairs
     return result
 
 
