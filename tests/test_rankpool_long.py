@@ -422,3 +422,38 @@ def test_errors_of_groups():
         rank_svm(V, groups=np.arange(6))
     with pytest.raises(ValueError, match=r"groups\[2\] is not finite"):
         rank_svm(V, groups=[0, 0, np.nan, 0, 1, 1])
+
+
+# -- certificates --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("one_by_one", [10**8, 0])
+@pytest.mark.parametrize(("d", "C", "seed"), [(1, 0.0055, 0), (1, 1.0, 1), (2, 1.0, 2)])
+def test_a_narrow_window_leaves_the_dual_where_it_is(d, C, seed, one_by_one, monkeypatch):
+    """Prefix sums are off by their rounding over the width: they put the dual 1e-6 above the primal."""
+    from rankpool import long
+
+    monkeypatch.setattr(long, "_ONE_BY_ONE", one_by_one)
+    V = np.random.default_rng(seed).integers(0, 48, (700, d))
+    pairs = _pair_order(None, None, 700)
+    found = solve_long(V.astype(np.float64), pairs, C, False, 1e-10, 20)
+    assert found.width < 1e-3
+    primal, dual, _ = certificate(V, found.u, found.width, C, "hinge")
+    assert dual <= primal
+    if one_by_one:
+        assert found.primal == pytest.approx(primal, rel=1e-12)
+        assert found.dual == pytest.approx(dual, rel=1e-9)
+    assert found.primal >= primal * (1 - 1e-12)  # a bound on each side, never on the wrong one
+    assert found.dual <= dual + 1e-9 * primal
+    assert found.primal - found.dual <= 1e-2 * primal
+
+
+@pytest.mark.parametrize(("primal", "dual"), [(np.nan, 0.0), (np.inf, 1.0), (1.0, np.nan), (1.0, -np.inf)])
+def test_a_gap_of_nothing_is_none(primal, dual, monkeypatch):
+    from rankpool import long
+
+    whole = long.solve_long
+    monkeypatch.setattr(long, "solve_long", lambda *args: whole(*args)._replace(primal=primal, dual=dual))
+    with pytest.warns(ConvergenceWarning, match="relative duality gap of (nan|inf), above tol"):
+        result = rank_svm(trend(3010, 2), tol=1e-2)
+    assert not np.isfinite(result.gap)

@@ -298,6 +298,70 @@ def test_long_sequence(d, loss):
     )
 
 
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize(("scale", "C"), [(255.0, 1e-8), (1.0, 1e-6), (1e4, 1e-8), (1e-3, 1e-12)])
+def test_the_gap_is_relative_where_the_objective_is_small(scale, C, loss):
+    """Over max(1, objective) any gap at all is below 1e-6 here."""
+    V = scale * walk(20, 6, seed=3)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        result = rank_svm(V, C, loss=loss, max_iter=1, tol=1e-9)
+    assert result.objective < 1e-2
+    check_certificate(V, C, loss, result)
+    assert (result.gap > 1e-9) == bool(caught)
+    assert rank_svm(V, C, loss=loss).gap <= 1e-6
+
+
+def test_one_step_at_a_small_objective_is_warned_about():
+    with pytest.warns(ConvergenceWarning, match="relative duality gap of"):
+        result = rank_svm(1e4 * walk(20, 6, seed=3), 1e-6, max_iter=1)
+    assert result.objective < 1e-3
+    assert result.gap > 1e-3
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("C", [1e-300, 1e-200, 1e200, 1e307, 5e-324, 10**400])
+def test_C_beyond_the_reach_of_float64(C, loss):
+    with pytest.raises(ValueError, match=r"^C is "):
+        rank_svm(walk(20, 4), C, loss=loss)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("C", [1e-150, 1e-100, 1e-30, 1e30, 1e150])
+@pytest.mark.parametrize("d", [4, 60])
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_C_at_the_reach_of_float64(d, C, loss):
+    result = rank_svm(walk(20, d), C, loss=loss)
+    assert np.isfinite(result.u).all()
+    assert 0 <= result.gap <= 1
+    assert result.gap <= 1e-6 or (d == 4 and C >= 1e30)  # ranked with errors, each at a huge price
+    assert result.objective <= C * result.n_pairs
+    assert result.dual_objective >= 0
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("scale", [1e-99, 1e-40, 1e40, 1e99])
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_frames_of_any_magnitude_with_their_C(scale, loss):
+    V = walk(20, 6, seed=2)
+    C = 0.5 / scale / scale if abs(np.log10(scale)) < 75 else 0.5 / scale
+    result = rank_svm(scale * V, C, loss=loss)
+    assert result.gap <= 1e-6 or C * scale**2 > 1e20
+    if abs(np.log10(scale)) < 75:
+        np.testing.assert_allclose(scale * result.u, rank_svm(V, 0.5, loss=loss).u, rtol=1e-3, atol=1e-4)
+
+
+def test_a_sparse_sequence_beyond_the_reach_of_float64():
+    import scipy.sparse
+
+    V = scipy.sparse.csr_array(GOOD)
+    with pytest.raises(ValueError, match="V overflows"):
+        rank_svm(V * 1e200)
+    with pytest.raises(ValueError, match="V underflows"):
+        rank_svm(V * 1e-200)
+    assert rank_svm(V * 0).objective == 6
+
+
 # -- input kinds ---------------------------------------------------------------------------------------------
 
 
