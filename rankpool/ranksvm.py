@@ -39,7 +39,8 @@ class RankSVMResult:
 
     Anyone can check the certificate: `objective` follows from `u` alone, `dual_objective` from `dual` alone,
     and the optimum lies between them whatever the solver did. After all but ``"newton"`` the gap is never
-    above 1: u = 0 or α = 0 are returned where the solver found no better.
+    above 1: u = 0 or α = 0 are returned where the solver found no better. Above 10^8 pairs both objectives
+    are moved apart by a bound on the rounding of their sums.
 
     Attributes
     ----------
@@ -426,6 +427,8 @@ def _check_reach(largest: float, C: float, frames: Any, names: Names) -> None:
 def _all_equal(frames: Any) -> bool:
     if isinstance(frames, np.ndarray):
         return bool((frames == frames[0]).all())
+    if not frames.data.any():
+        return True
     first = frames[:1].toarray()  # only where all entries are tiny or all frames alike
     return all(np.array_equal(frames[t : t + 1].toarray(), first) for t in range(frames.shape[0]))
 
@@ -503,10 +506,15 @@ def _solve_in_pairs(
 ) -> RankSVMResult:
     K, in_order = _ordered_gram(frames, pairs)
     _check_reach(float(K.diagonal().max()), C, frames, names)
-    solution = _closed_form(in_order, pairs, C, loss)
-    if solution is None:
-        solution = _iterate(in_order, pairs, C, loss, tol, max_iter, verbose)
-    return _certify(frames, pairs, C, loss, K.diagonal().max(), *solution)
+    largest = float(K.diagonal().max())
+    closed, solution = None, _closed_form(in_order, pairs, C, loss)
+    if solution is not None:
+        closed = _certify(frames, pairs, C, loss, largest, *solution)
+        if closed.gap <= tol:
+            return closed
+    solution = _iterate(in_order, pairs, C, loss, tol, max_iter, verbose)
+    result = _certify(frames, pairs, C, loss, largest, *solution)
+    return closed if closed is not None and closed.gap <= result.gap else result
 
 
 def _ordered_gram(frames: Any, pairs: PairOrder) -> tuple[Floats, Floats]:
