@@ -14,7 +14,7 @@ for the text of an error. They were a third of the first call of rank_svm.
 import numpy as np
 from numba import njit
 
-from ._compilation import kernel
+from ._compilation import kernel, part
 
 
 def padded(n):
@@ -88,7 +88,7 @@ def add_gram(V, start, unit, panel, K):
             relative_panel(V, start, width, panel)
         elif not whole_panel(V, start, width, unit, panel):
             break
-        add_products(panel, V.shape[0], panel, V.shape[0], width, True, K)
+        add_products(panel, V.shape[0], panel, V.shape[0], width, np.bool_(True), K)
         start += width
     return start
 
@@ -343,7 +343,7 @@ def multipliers(f, base, later, end, delta, q, bound, power, out, beta):
     return total, square, losses, moved, inside
 
 
-@kernel
+@part
 def list_window(alpha, later, end, bound, i_out, j_out):
     """Write the pairs whose alpha lies inside the bounds."""
     count, p = 0, 0
@@ -355,7 +355,7 @@ def list_window(alpha, later, end, bound, i_out, j_out):
             p += 1
 
 
-@kernel
+@part
 def window_product(alpha, later, end, bound, x, out):
     """Write out = A^T D A x, D one for the pairs whose alpha lies inside the bounds and zero for others."""
     out[:] = 0.0
@@ -373,7 +373,7 @@ def window_product(alpha, later, end, bound, x, out):
         p += n
 
 
-@kernel
+@part
 def window_laplacian_of_pairs(alpha, later, end, bound, L):
     """Write L = A^T D A, D as in `window_product`."""
     T = later.size
@@ -439,7 +439,8 @@ def _dots(P, i, Q, j, k0, k1):
 def add_products(P, m, Q, n, width, lower, K):
     """Add P Q^T, over their first `width` columns, to K, m x n, or to its lower triangle.
 
-    Whole tiles of 4 x 3: P, Q and K have rows and columns to spare up to a multiple of 12.
+    Whole tiles of 4 x 3: P, Q and K have rows and columns to spare up to a multiple of 12. Callers write
+    np.bool_(True), which is no literal: for True and for False Numba would compile a kernel each.
     """
     # 48 rows of Q and 4 of P, 512 columns of each, stay in the caches
     for k0 in range(0, width, 512):
@@ -589,7 +590,7 @@ def pivoted_cholesky(K, R, pivots):
             for t in range(T):
                 for n in range(48):
                     minus_block[t, n] = -block[t, n]
-            add_products(minus_block, T, block, T, block.shape[1], True, S)
+            add_products(minus_block, T, block, T, block.shape[1], np.bool_(True), S)
         p = 0
         for t in range(T):
             if residual[t] > residual[p]:
@@ -620,40 +621,6 @@ def pivoted_cholesky(K, R, pivots):
 
 
 @kernel
-def chain(K, q, a):
-    """Write the multipliers of the adjacent pairs, those whose margins are above 1 by themselves left out.
-
-    The margins of the others are 1 - q a. False if it was not found in five rounds, each leaving out the
-    pairs whose multipliers came out negative.
-    """
-    m = a.size
-    active, after = np.empty(m, np.intp), np.empty(m, np.intp)
-    for p in range(m):
-        active[p], after[p] = p, p + 1
-    M = np.empty((m + 11, m + 11))
-    for _ in range(5):
-        pair_matrix(K, active[:m], after[:m], q, M)
-        if not cholesky(M, m):
-            return False
-        x = np.empty(m)
-        x[:] = 1.0
-        solve_lower(M, x)
-        solve_lower_transposed(M, x)
-        kept = 0
-        for p in range(m):
-            if x[p] > 0.0:
-                active[kept], after[kept] = active[p], after[p]
-                kept += 1
-        if kept == m:
-            a[:] = 0.0
-            for p in range(m):
-                a[active[p]] = x[p]
-            return True
-        m = kept
-    return False
-
-
-@kernel
 def pair_matrix(K, i, j, ridge, M):
     """Write the lower triangle of A K A^T + ridge I, A the incidence of the pairs (i, j)."""
     T = K.shape[0]
@@ -668,7 +635,7 @@ def pair_matrix(K, i, j, ridge, M):
         row[p] += ridge
 
 
-@kernel
+@part
 def _factor_curvature(R, rank, alpha, later, end, bound, i, j, weight, L, RL, M):
     """Write the Cholesky factor of I + weight R A^T D A R^T to M; False if rounding forbids.
 
@@ -685,10 +652,10 @@ def _factor_curvature(R, rank, alpha, later, end, bound, i, j, weight, L, RL, M)
                 out[i[p]] -= x
     else:
         window_laplacian_of_pairs(alpha, later, end, bound, L[:T, :T])
-        add_products(R, rank, L, T, T, False, RL)
+        add_products(R, rank, L, T, T, np.bool_(False), RL)
     for ridge in (0.0, 1e-14, 1e-11):
         M[:] = 0.0
-        add_products(RL, rank, R, rank, T, True, M)
+        add_products(RL, rank, R, rank, T, np.bool_(True), M)
         largest = 0.0
         for k in range(rank):
             largest = max(largest, M[k, k])
@@ -701,7 +668,7 @@ def _factor_curvature(R, rank, alpha, later, end, bound, i, j, weight, L, RL, M)
     return False
 
 
-@kernel
+@part
 def _conjugate_gradients(R, rank, alpha, later, end, bound, weight, residual, M, p):
     """Solve (I + weight R A^T D A R^T) p = -residual to a tenth; M is the factor of an earlier such matrix.
 
@@ -746,7 +713,7 @@ def _conjugate_gradients(R, rank, alpha, later, end, bound, weight, residual, M,
     return False
 
 
-@kernel
+@part
 def _direction(K, R, rank, alpha, later, end, bound, ridge, inside, residual, factored, L, RL, M, p):
     """Solve (I + R A^T D A R^T / ridge) p = -residual, roughly; the window D has `inside` pairs.
 

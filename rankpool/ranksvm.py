@@ -179,7 +179,9 @@ def rank_svm(
     of the order of the pairs that lie at the kink, or of the rank; from 150 frames on conjugate gradients
     with an earlier factor replace most of them.
 
-    T = 500 takes a tenth of a second, T = 2000 seconds; memory is 45 to 75 T² bytes.
+    T = 500 takes a tenth of a second, T = 2000 seconds; memory is 45 to 75 T² bytes. The very first call
+    compiles: 11 s of CPU time on a busy machine, most of it for the method of multipliers, which is one kernel
+    so that threads over clips do not wait for the interpreter. Later processes load it from Numba's cache.
 
     Above 3000 frames the pairs are not held, nor above 500 where features are few (8 d ≤ T; 2 d ≤ T for the
     squared hinge): Newton's method on the hinge smoothed to a width δ, whose α are feasible in the dual of
@@ -637,8 +639,8 @@ def _chain(K: Floats, pairs: PairOrder, C: float, loss: Loss) -> Solution | None
     T = len(K)
     if len(pairs.groups) > 2 or (pairs.later != np.arange(1, T + 1)).any():
         return None  # ties in time: several frames follow one
-    a = np.empty(T - 1)
-    if not _kernels.chain(K, 0.0 if loss == "hinge" else 0.5 / C, a) or (loss == "hinge" and a.max() > C):
+    a = _chain_multipliers(K, 0.0 if loss == "hinge" else 0.5 / C)
+    if a is None or (loss == "hinge" and a.max() > C):
         return None
     beta = np.zeros(T)
     beta[1:] += a
@@ -652,6 +654,32 @@ def _chain(K: Floats, pairs: PairOrder, C: float, loss: Loss) -> Solution | None
     alpha = np.zeros(T * (T - 1) // 2)
     alpha[_first_of_row(pairs)[:-1]] = a
     return beta, alpha, "chain", 0
+
+
+def _chain_multipliers(K: Floats, q: float) -> Floats | None:
+    """Return the multipliers of the adjacent pairs, those whose margins are above 1 by themselves left out.
+
+    The margins of the others are 1 - q a. None if it was not found in five rounds, each leaving out the pairs
+    whose multipliers came out negative.
+    """
+    T = len(K)
+    active = np.arange(T - 1)
+    M = np.empty((T + 10, T + 10))
+    for _ in range(5):
+        m = len(active)
+        _kernels.pair_matrix(K, active, active + 1, q, M)
+        if not _kernels.cholesky(M, m):
+            return None
+        x = np.ones(m)
+        _kernels.solve_lower(M, x)
+        _kernels.solve_lower_transposed(M, x)
+        positive = x > 0.0
+        if positive.all():
+            a = np.zeros(T - 1)
+            a[active] = x
+            return a
+        active = active[positive]
+    return None
 
 
 def _saturated(K: Floats, pairs: PairOrder, C: float) -> Solution | None:
