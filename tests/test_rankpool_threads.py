@@ -26,8 +26,8 @@ def trend(T, d, seed=0):
 def two_blas_threads():
     """Two, on a machine with one core too: otherwise one left behind would not show."""
     with threadpool_limits(2, user_api="blas"):
-        if set(blas_threads().values()) != {2}:
-            pytest.skip("BLAS has one thread only")
+        if 2 not in blas_threads().values():  # cvxpy's solvers bring one that has a single thread
+            pytest.skip("no BLAS with two threads")
         yield
 
 
