@@ -64,9 +64,9 @@ def gram(frames: Any) -> Floats:
     at a time, whole numbers (or whole quarters, 256ths, ...) through float32 as long as every dot product of
     a panel is below 2^24: exact, and twice as fast.
     """
-    if isinstance(frames, np.ndarray):
-        return _dense_gram(frames)
     with np.errstate(over="ignore", invalid="ignore"):  # seen afterwards
+        if isinstance(frames, np.ndarray):
+            return _dense_gram(frames)
         K = (frames @ frames.T).toarray()
         return np.ascontiguousarray(K - K[0] - K[:, :1] + K[0, 0])
 

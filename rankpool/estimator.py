@@ -48,7 +48,7 @@ class RankPooling(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
     is done with the last one: beside the clips that are worked on, none is held. Nothing is learned from the
     clips but the number of features, and the names of the columns of DataFrames, which must be the same, in
     the same order, in all clips: so nothing leaks from test to training. For unit-norm vectors let
-    scikit-learn's ``Normalizer`` follow in the pipeline.
+    scikit-learn's ``Normalizer`` follow in the pipeline. The very first call compiles: see :func:`rank_svm`.
 
     Examples
     --------

@@ -83,6 +83,10 @@ def rank_pool(
         As :func:`rank_svm`, of the frames after smoothing, map and norm; for an unknown option; for negative
         features under "hellinger" or "chi2".
 
+    Notes
+    -----
+    The very first call compiles, for up to 11 s: see :func:`rank_svm`.
+
     References
     ----------
     B. Fernando, E. Gavves, J. Oramas, A. Ghodrati, T. Tuytelaars, "Rank pooling for action recognition",
@@ -190,6 +194,10 @@ def hierarchical_rank_pool(
     ValueError, TypeError
         As :func:`rank_pool`, of each layer; for fewer frames than the layers need; for window < 2, stride < 1
         or depth < 1.
+
+    Notes
+    -----
+    The very first call compiles, for up to 11 s: see :func:`rank_svm`.
 
     References
     ----------

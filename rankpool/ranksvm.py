@@ -180,8 +180,8 @@ def rank_svm(
     with an earlier factor replace most of them.
 
     T = 500 takes a tenth of a second, T = 2000 seconds; memory is 45 to 75 T² bytes. The very first call
-    compiles: 11 s of CPU time on a busy machine, most of it for the method of multipliers. That is a single
-    kernel so that threads over clips don't wait for the interpreter. Later processes load it from the cache.
+    compiles, for up to 11 s (more on a busy machine), half of that for the method of multipliers: a single
+    kernel, so that threads over clips don't wait for the interpreter. Later processes load it from the cache.
 
     Above 3000 frames the pairs are not held, nor above 500 where features are few (8 d ≤ T; 2 d ≤ T for the
     squared hinge): Newton's method on the hinge smoothed to a width δ, whose α are feasible in the dual of

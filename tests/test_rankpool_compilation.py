@@ -123,6 +123,8 @@ def test_every_file_with_kernels_is_in_the_digest():
 
 
 def test_a_full_disk_is_seen_before_it_is_written_to(monkeypatch):
+    if _compilation.config.DISABLE_JIT:
+        return  # nothing is compiled, and nothing saved
     usage = namedtuple("usage", "free")
     monkeypatch.setattr(_compilation.shutil, "disk_usage", lambda folder: usage(1000))
     monkeypatch.setattr(_compilation, "_warned", False)
