@@ -21,8 +21,8 @@ _OPTIONS: dict[str, Any] = {
 }
 
 # Of a kernel that one other calls, once: LLVM optimises a kernel again in each of those that call it, and so
-# on upwards. Six of them took rank_svm's first call from 13 to 11 s of CPU time, on a busy machine; with loops
-# in place of array expressions, from 19 to 10 s on an idle one
+# on upwards. Six of them took rank_svm's first call from 13 to 11 s on a busy machine; with loops in place of
+# array expressions, from 19 to 10 s on an idle one
 part = njit(inline="always", **_OPTIONS)
 
 
