@@ -242,6 +242,8 @@ def _say_once(caught: list[warnings.WarningMessage]) -> None:
     """Print a warning that several folds gave once, with how many gave it."""
     by_place: dict[tuple[str, int], list[str]] = {}
     for warning in caught:
+        if issubclass(warning.category, DeprecationWarning | PendingDeprecationWarning):
+            continue  # a library's, for those who call it
         by_place.setdefault((warning.filename, warning.lineno), []).append(str(warning.message))
     for messages in by_place.values():
         more = f" (and {len(messages) - 1} more like it)" if len(messages) > 1 else ""

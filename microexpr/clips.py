@@ -450,8 +450,14 @@ def find_face(frames: Iterable[NDArray[np.uint8]], margin: float = 0.1) -> Box:
         shrink = max(1.0, max(height, width) / 640)  # 75 ms at 640 x 360, and it grows with the area
         small = resize(frame, (round(height / shrink), round(width / shrink)))
         side = min(small.shape)
+        # With the default of 4 neighbours noise of one grey level made a larger face out of a hand and a flag
         found = cascade.detect_multi_scale(
-            small, scale_factor=1.1, step_ratio=1, min_size=(side // 6, side // 6), max_size=(side, side)
+            small,
+            scale_factor=1.1,
+            step_ratio=1,
+            min_size=(side // 6, side // 6),
+            max_size=(side, side),
+            min_neighbor_number=8,
         )
         if found:
             largest = max(largest, _mean_of_largest([(f["width"], f["r"], f["c"]) for f in found], shrink))
@@ -545,7 +551,7 @@ def _decode(
             return np.array(grey)
     except (FileNotFoundError, ClipError):
         raise
-    except (OSError, SyntaxError, UnidentifiedImageError) as error:  # SyntaxError: Pillow's for broken PNG
+    except (OSError, SyntaxError, ValueError) as error:  # the latter two: Pillow's for broken PNG, and PGM
         raise ClipError(f"{path} is not a readable image: {_reason(error)}") from error
 
 

@@ -318,7 +318,7 @@ def _features(X: Any) -> NDArray:
     if isinstance(X, np.ma.MaskedArray):
         raise TypeError("X is a masked array; its mask would be ignored")
     X = check_array(X, ensure_all_finite=False, ensure_min_samples=0, input_name="X")
-    largest = np.max(np.abs(X), initial=0, where=np.isfinite(X))
+    largest = float(np.max(np.abs(X), initial=0, where=np.isfinite(X)))  # 1e154 is infinite as float32
     if largest > 1e154:
         raise ValueError(f"X holds {largest:.3g}; its variance would be infinite: scale X")
     return X

@@ -3,6 +3,7 @@
 import argparse
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from PIL import Image
 
 import microexpr
-from microexpr.cli import _jobs, _parser, main
+from microexpr.cli import _jobs, _parser, _say_once, main
 from microexpr.store import FeatureStore
 
 DEMO = ["--subjects", "3", "--clips", "15", "--frames", "5", "8", "--size", "68", "56", "--n-features", "40"]
@@ -334,3 +335,12 @@ def test_extract(tmp_path, capsys):
     assert "'casme5' is not a data set" in capsys.readouterr().err
     assert main([*arguments[:6], "--frames", "6", "--stabilise", "subpixel", "--store", "other.zarr"]) == 1
     assert FeatureStore("other.zarr").parameters["n_frames"] == 6
+
+
+def test_what_a_library_deprecates_is_not_said_to_users(capsys):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        warnings.warn("old name", DeprecationWarning, stacklevel=1)
+        warnings.warn("few features", UserWarning, stacklevel=1)
+    _say_once(caught)
+    assert capsys.readouterr().err == "warning: few features\n"

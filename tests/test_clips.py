@@ -107,8 +107,9 @@ def test_a_truncated_video(tmp_path, video, share):
 def test_garbage_in_the_middle_of_a_video(request, tmp_path, videos, name):
     whole = request.getfixturevalue("real_data") / "video" / name if name in REAL else videos.face
     data = bytearray(whole.read_bytes())
-    middle = len(data) // 2
-    data[middle : middle + 2000] = np.random.default_rng(0).bytes(2000)
+    # Of our own video a third, because FFmpeg notices where packets begin, and its encoders differ in where.
+    middle, length = len(data) // 2, 2000 if name in REAL else len(data) // 3
+    data[middle : middle + length] = np.random.default_rng(0).bytes(length)
     path = tmp_path / "damaged.mp4"
     path.write_bytes(data)
     with pytest.raises(ClipError, match=r"damaged\.mp4 is not a readable video"):
@@ -328,7 +329,7 @@ def test_the_rounding_of_the_pixels_does_not_move_the_face(scene):
     """A grey level here and there: the single largest detection would jump by a sixth of the face."""
     frame = scene[0]
     boxes = []
-    for seed in range(4):
+    for seed in range(8):
         noise = np.random.default_rng(seed).normal(size=frame.shape)
         boxes.append(find_face([np.clip(frame + noise, 0, 255).astype(np.uint8)], margin=0))
     assert np.ptp(boxes, axis=0).max() <= 0.1 * boxes[0][2]

@@ -339,3 +339,10 @@ def test_pooled_with_any_folds(clips):
         pooled(X, y, groups, [folds[0], folds[0]], make_classifier("all"))
     with pytest.raises(ValueError, match="protocol is 'loo'; it must be one of loso"):
         splits("loo", groups)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.int8, bool])
+def test_features_of_any_number_are_scored(dtype):
+    y = np.tile(["disgust", "surprise"], 10)
+    X = (5 * np.random.default_rng(0).random((20, 4)) + 5 * (y == "surprise")[:, None]).round().astype(dtype)
+    assert 0 <= loso(X, y, np.repeat(range(5), 4), make_classifier("all")).accuracy <= 1

@@ -45,7 +45,7 @@ def planted(n, d, c, seed=0):
 
 
 def sparse_matrix(n, d, density, kind):
-    """Uniform entries; scipy.sparse.random_array is not in SciPy 1.11."""
+    """Uniform entries; scipy.sparse.random_array takes another argument from SciPy to SciPy."""
     rng = np.random.default_rng(0)
     size = int(density * n * d)
     where = np.unravel_index(rng.choice(n * d, size, replace=False), (n, d))
