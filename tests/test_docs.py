@@ -2,13 +2,15 @@
 
 import re
 import shlex
+import shutil
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
 
-from microexpr import cli
+from microexpr import cli, simulate
 
 ROOT = Path(__file__).parents[1]
 TEXTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -21,11 +23,15 @@ def commands():
         text = path.read_text()
         for block in re.findall(r"```sh\n(.*?)```", text, re.S):
             for line in block.replace("\\\n", " ").splitlines():
-                command = re.sub(r"\s+#.*", "", line).split("&&")[-1].strip()
-                if command.startswith("microexpr "):
-                    yield path.name, command
-        for command in re.findall(r"`(microexpr [a-z]+[^`]*)`", text):
-            yield path.name, " ".join(command.split())
+                yield from parts(path, re.sub(r"\s+#.*", "", line))
+        for line in re.findall(r"`(microexpr [a-z]+[^`]*)`", text):
+            yield from parts(path, " ".join(line.split()))
+
+
+def parts(path, line):
+    for command in line.split("&&"):
+        if command.strip().startswith("microexpr "):
+            yield path.name, command.strip()
 
 
 COMMANDS = sorted(set(commands()))
@@ -100,3 +106,18 @@ def test_nothing_reads_what_lies_beside_the_project():
             text = path.read_text()
             assert '"shared"' not in text, path
             assert "../shared" not in text, path
+
+
+def test_the_python_of_the_readme_runs(videos, tmp_path, monkeypatch):
+    """As written, on a video and on a simulated data set under the names that it uses."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(videos.face, "clip.mp4")
+    simulate("CASME2", subjects=3, clips=15, frames=(5, 8), size=(68, 56))
+    first, second = re.findall(r"```python\n(.*?)```", TEXTS[0].read_text(), re.S)
+    names = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # fewer rows of W than features asked for
+        exec(first, names)
+        exec(second, names)
+    assert names["u"].shape == (16384,)
+    assert names["solution"].gap <= 1e-6
