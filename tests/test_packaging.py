@@ -73,3 +73,8 @@ def test_importing_costs_only_what_is_needed():
         code = f"import sys, {package}; print([m for m in {heavy} if m in sys.modules])"
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
         assert done.stdout.strip() == "[]", package
+
+
+def test_what_two_packages_need_alike_stays_alike():
+    """Neither may import the other."""
+    assert (ROOT / "rankpool/_blas.py").read_text() == (ROOT / "l21/_blas.py").read_text()
