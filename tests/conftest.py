@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+LEFT_OUT = pytest.StashKey[int]()
+
 
 @pytest.fixture(scope="session")
 def real_data():
@@ -24,10 +26,21 @@ def real_data():
     return Path(folder)
 
 
-def pytest_collection_modifyitems(items):
+def pytest_collection_modifyitems(config, items):
     for item in items:
         if "real_data" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.data)
+    if not os.environ.get("MICROEXPR_DATA"):
+        left_out = [item for item in items if item.get_closest_marker("data")]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if not item.get_closest_marker("data")]
+        config.stash[LEFT_OUT] = len(left_out)
+
+
+def pytest_report_collectionfinish(config):
+    if config.stash.get(LEFT_OUT, 0):
+        return f"{config.stash[LEFT_OUT]} tests are left out: MICROEXPR_DATA names no folder of real data"
+    return []
 
 
 class Videos(NamedTuple):
