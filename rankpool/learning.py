@@ -70,6 +70,8 @@ class RankSVM(BaseEstimator):
     ``RankSVM().set_fit_request(groups=True).set_score_request(groups=True)``; and a scorer such as
     :data:`ndcg_scorer` by ``ndcg_scorer.set_score_request(groups=True)``. There they must be an id a sample:
     group sizes cannot be split into folds, ``np.repeat(np.arange(len(sizes)), sizes)`` can.
+    Before scikit-learn 1.8 a grid search hands a Pipeline's own `score` no groups, so that pairs across
+    groups count: give it a scorer there.
 
     References
     ----------

@@ -754,8 +754,8 @@ def _iterate(
                 K, R, rank, pairs.later, pairs.end, cost, squared, enough, max_iter if T < 300 else 1,
                 z, base, best_z, best_alpha, state, L, RL, M,
             )  # fmt: skip
-            best_primal, best_dual, n_iter = state[2], state[3], int(state[6])
-            progress((best_primal - best_dual) / best_primal)
+            n_iter = int(state[6])
+            progress(_relative_gap(float(state[2]), float(state[3])))
 
     # beta on the pivot frames, where R is triangular; the first frame, at the origin, closes the sum
     pivots = pivots[:rank]
