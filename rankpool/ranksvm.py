@@ -353,7 +353,7 @@ def _check_frames(V: Any, accept_sparse: bool = False) -> Any:
             return frames.astype(np.float64, copy=False)
         if frames.dtype == bool:
             frames = frames.view(np.uint8)
-        elif frames.dtype == np.float16:
+        elif frames.dtype.kind == "f" and frames.dtype.itemsize == 2:  # of either byte order
             frames = frames.astype(np.float32)
         elif frames.dtype.kind == "f" and frames.dtype.itemsize > 8:
             frames = frames.astype(np.float64)

@@ -700,3 +700,10 @@ def test_n_jobs_is_joblibs(n_jobs, monkeypatch):
     monkeypatch.setattr(estimator, "_in_threads", count)
     RankPooling(n_jobs=n_jobs).fit([walk()])
     assert threads == [{None: 4, -1: 4, -2: 3, -3: 2, -100: 1, 1: 1, 3: 3}[n_jobs]]
+
+
+@pytest.mark.parametrize("dtype", ["f2", "f4", "f8", "i2", "u8"])
+@pytest.mark.parametrize("pool", [approximate_rank_pool, rank_pool])
+def test_the_bytes_of_a_number_may_come_in_either_order(pool, dtype):
+    V = np.random.default_rng(0).integers(0, 9, (5, 4))
+    np.testing.assert_array_equal(pool(V.astype(f">{dtype}")), pool(V.astype(f"<{dtype}")))
