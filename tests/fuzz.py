@@ -16,6 +16,7 @@ import sys
 import time
 import traceback
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -470,6 +471,9 @@ def main():
     parser.add_argument("--minutes", type=float, default=0.5, help="how long, compilations aside (0.5)")
     parser.add_argument("--only", choices=sorted(BUILDERS), help="one function")
     parser.add_argument("--seed", type=int, help="one call, or with --minutes the first of many")
+    parser.add_argument(
+        "--last", type=Path, help="file that says which call it is, for one that does not return"
+    )
     arguments = parser.parse_args()
     names = [arguments.only] if arguments.only else list(BUILDERS)
     faulthandler.enable()
@@ -482,8 +486,11 @@ def main():
     seconds, seed = 60 * arguments.minutes, first
     while seconds > 0:
         for name in names:
+            if sys.stderr.isatty():
+                print(f"\r{name} {seed}".ljust(40), end="", file=sys.stderr)
+            if arguments.last:
+                arguments.last.write_text(f"--only {name} --seed {seed}")
             # Ctrl-C does not end a loop in compiled code; this does, and says where.
-            print(f"\r{name} {seed}".ljust(40), end="", file=sys.stderr)
             faulthandler.dump_traceback_later(LONGEST, exit=True)
             start = time.monotonic()
             outcome = run(name, seed)
@@ -497,7 +504,8 @@ def main():
             counts[name, outcome] += 1
         seed += 1
 
-    print("\r" + " " * 40, file=sys.stderr)
+    if sys.stderr.isatty():
+        print("\r" + " " * 40, file=sys.stderr)
     print(f"{'function':<26}{'answers':>9}{'refused':>9}{'findings':>9}{'slowest':>10}")
     for name in names:
         columns = "".join(f"{counts[name, outcome]:>9}" for outcome in ("answer", "refused", "finding"))
