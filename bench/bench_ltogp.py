@@ -501,7 +501,7 @@ def test_first_call(benchmark: Any, lines: list[str], tmp_path: Path) -> None:
     for title, seconds in (("import ltogp", imported), ("first histogram", benchmark.stats.stats.data)):
         over = median(b - a for a, b in zip(numba, seconds, strict=True))
         times = f"{median(seconds):9.3f} | {median(numba):<9.3f} {'s':<9}"
-        goal = "s more, at most 0.6" if title != "import ltogp" else "s more"
+        goal = "s more, at most 0.4" if title != "import ltogp" else "s more"
         lines.append(
             f"{title + ', warm cache, new process':<44}{'ltogp | import numba':<33}{times}{over:7.3f} {goal}"
         )
