@@ -155,8 +155,8 @@ class _Problem:
         """As `certificate`, without what the prefix sums round: a narrow window makes much of it.
 
         700 frames and a width of 2e-7: a dual above the primal by 2e-9 of it. Up to 10^9 pairs go one by one,
-        a second at most; above, a bound on the rounding widens the gap (at 20,000 frames of a random walk, the
-        squared hinge, to 7e-3 from 5e-4).
+        a second at most; above, a bound on the rounding widens the gap: at 20,000 frames of a random walk
+        from 5e-4 to 7e-3 (squared hinge).
         """
         f, beta = self.scores(u), np.empty(len(self.group))
         pairs = self.pairs
