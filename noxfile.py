@@ -109,7 +109,7 @@ def fuzz(session: nox.Session) -> None:
 @nox.session
 def lint(session: nox.Session) -> None:
     """As CI does."""
-    session.install("-e", ".[lint]")
+    session.install("-e", ".[test,lint]")  # mypy reads what is installed
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     session.run("mypy")
