@@ -24,7 +24,7 @@ from skimage.color import rgb2gray
 from skimage.transform import resize
 
 from microexpr import extract, read_casme2, simulate
-from microexpr.clips import read_frames
+from microexpr.data import read_frames
 
 CLIPS, COPIES, ROUNDS = 24, 10, 2
 LINES: list[str] = []

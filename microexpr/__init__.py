@@ -9,12 +9,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .clips import ClipError, read_clip
-    from .datasets import read_casme2, read_dataset
-    from .evaluation import Scores, loso
+    from .data import ClipError, read_casme2, read_clip, read_dataset, simulate
+    from .experiment import Scores, loso
     from .extraction import extract
     from .pipeline import describe, make_classifier
-    from .simulation import simulate
     from .store import FeatureStore, StoreError
 
 __version__ = "0.1.0"
@@ -36,18 +34,18 @@ __all__ = [
 
 # Loaded when first used: scikit-learn alone takes longer to import than a clip to describe.
 _MODULES = {
-    "ClipError": "clips",
+    "ClipError": "data",
     "FeatureStore": "store",
-    "Scores": "evaluation",
+    "Scores": "experiment",
     "StoreError": "store",
     "describe": "pipeline",
     "extract": "extraction",
-    "loso": "evaluation",
+    "loso": "experiment",
     "make_classifier": "pipeline",
-    "read_casme2": "datasets",
-    "read_clip": "clips",
-    "read_dataset": "datasets",
-    "simulate": "simulation",
+    "read_casme2": "data",
+    "read_clip": "data",
+    "read_dataset": "data",
+    "simulate": "data",
 }
 
 

@@ -42,11 +42,10 @@ def _demo(options: argparse.Namespace) -> None:
         raise IsADirectoryError(f"{options.out} is a folder; --out is the file to write")
     import numpy as np
 
-    from .datasets import read_casme2
-    from .evaluation import loso
+    from .data import read_casme2, simulate
+    from .experiment import loso
     from .extraction import extract
     from .pipeline import make_classifier
-    from .simulation import simulate
 
     started = time.perf_counter()
     if options.n_features > 16384:
@@ -83,7 +82,7 @@ def _demo(options: argparse.Namespace) -> None:
 
 
 def _simulate(options: argparse.Namespace) -> None:
-    from .simulation import simulate
+    from .data import simulate
 
     root = simulate(options.out, **_simulation(options))
     print(f"{root}: simulated {options.clips} clips of {options.subjects} subjects, CASME II's layout")
@@ -98,7 +97,7 @@ def _describe(options: argparse.Namespace) -> None:
     import ltogp
     import rankpool
 
-    from .clips import read_clip
+    from .data import read_clip
 
     started = time.perf_counter()
     frames = read_clip(path, face=options.face, margin=options.margin)
@@ -124,7 +123,7 @@ def _describe(options: argparse.Namespace) -> None:
 
 
 def _extract(options: argparse.Namespace) -> int:
-    from .datasets import read_dataset, report
+    from .data import read_dataset, report
     from .extraction import extract
 
     started = time.perf_counter()
@@ -166,8 +165,8 @@ def _extract(options: argparse.Namespace) -> int:
 
 def _evaluate(options: argparse.Namespace) -> None:
     _check_parent(options.out)
-    from .datasets import report
-    from .experiment import Settings, read, repeat, run
+    from .data import report
+    from .experiment import Settings, extract_and_evaluate, read, repeat
 
     started = time.perf_counter()
     if (options.dataset is None) != (options.root is None):
@@ -190,7 +189,7 @@ def _evaluate(options: argparse.Namespace) -> None:
             settings = Settings(**given)
             table = read(sources, options.classes)
             print(report(table) + "\n", flush=True)
-            evaluation = run(table, settings, store=options.store, n_jobs=options.jobs)
+            evaluation = extract_and_evaluate(table, settings, store=options.store, n_jobs=options.jobs)
     _say_once(caught)
     print(evaluation)
     written = evaluation.save(options.out)

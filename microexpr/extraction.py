@@ -19,7 +19,7 @@ from joblib import Parallel, delayed, effective_n_jobs
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from .clips import check_options, content_digest, read_frames, read_frames_and_digest
+from .data.clips import check_options, content_digest, read_frames, read_frames_and_digest
 from .pipeline import describe
 from .store import ALGORITHM, Blocks, FeatureStore
 
@@ -48,7 +48,7 @@ def extract(
     Parameters
     ----------
     table : pandas.DataFrame
-        As the readers of `microexpr.datasets` return it: the column ``frames`` lists a clip's image files.
+        As the readers of `microexpr.data` return it: the column ``frames`` lists a clip's image files.
     store : path or FeatureStore, optional
         Keep the features in this feature store, made if it is not there; see `microexpr.store`. Clips
         whose features are there, from the same files and parameters and undamaged, are skipped. A file with

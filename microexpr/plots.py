@@ -11,8 +11,7 @@ from numpy.typing import ArrayLike
 
 import ltogp
 
-from .evaluation import Scores
-from .results import Evaluation
+from .experiment import Evaluation, Scores
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

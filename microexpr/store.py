@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .datasets import import_pandas
+from .data.readers import import_pandas
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -57,7 +57,7 @@ def videos(tmp_path_factory):
     """Videos of scikit-image's astronaut (NASA, public domain), her brows raised as `simulate` does it."""
     from skimage import data
 
-    from microexpr.simulation import motion_field
+    from microexpr.data import motion_field
 
     folder = tmp_path_factory.mktemp("videos")
     bricks = np.pad(data.brick()[:360], ((0, 0), (64, 64)), mode="wrap").astype(float)

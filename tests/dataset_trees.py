@@ -83,7 +83,7 @@ def make_tree(
     layout=None,
     seed=0,
 ):
-    """Write a data set in the layout of `name` (as in microexpr.datasets.DATASETS) into the folder `root`.
+    """Write a data set in the layout of `name` (as in microexpr.data.DATASETS) into the folder `root`.
 
     images: "empty" files (not to be decoded) or "tiny" ones (real, `size`). quirks: names from
     ``QUIRKS[name]``, or "all"; each has a clip of its own. slips: with the known slips, in as many rows as

@@ -11,20 +11,19 @@ from PIL import Image
 from scipy import ndimage
 
 from microexpr import describe
-from microexpr.clips import (
+from microexpr.data import (
     ClipError,
-    content_digest,
     drift,
     find_face,
     image_paths,
     read_clip,
     read_frames,
-    read_frames_and_digest,
     read_image,
     resample,
     resize,
     stabilise,
 )
+from microexpr.data.clips import content_digest, read_frames_and_digest
 
 REAL = ["single_face.mp4", "WolfgangLanger_Pexels.mp4"]
 

@@ -13,8 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from microexpr import simulate
-from microexpr.clips import read_frames
-from microexpr.datasets import (
+from microexpr.data import (
     DATASETS,
     PUBLISHED,
     combine,
@@ -22,6 +21,7 @@ from microexpr.datasets import (
     read_casme2,
     read_casme3,
     read_dataset,
+    read_frames,
     read_manifest,
     read_samm,
     read_smic,
@@ -445,7 +445,7 @@ def test_two_sheets_of_a_workbook_with_the_columns(make_tree):
 
 @pytest.mark.parametrize("cell", ["4_6", "1e2", "0x10", "٤٦٧x", "-", "12/3", True, float("inf")])
 def test_what_is_not_a_number(cell):
-    from microexpr.datasets import _Fault, _number
+    from microexpr.data.readers import _Fault, _number
 
     with pytest.raises(_Fault, match="must be a whole number"):
         _number(cell, "OnsetFrame")
@@ -453,7 +453,7 @@ def test_what_is_not_a_number(cell):
 
 @given(st.integers(0, 10**9))
 def test_every_way_to_write_a_number(value):
-    from microexpr.datasets import _number
+    from microexpr.data.readers import _number
 
     for cell in (value, float(value), str(value), f" {value:012d} ", f"{value}.00", np.int64(value)):
         assert _number(cell, "x") == value

@@ -11,7 +11,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.svm import SVC
 
 from microexpr import Scores, loso, make_classifier
-from microexpr.evaluation import bootstrap, interval, mcnemar, pooled, splits
+from microexpr.experiment import bootstrap, interval, mcnemar, pooled, splits
 
 
 @pytest.fixture(scope="module")

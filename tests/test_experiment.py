@@ -18,9 +18,7 @@ import microexpr
 from l21 import L21Selector
 from microexpr import loso, make_classifier
 from microexpr.cli import main
-from microexpr.evaluation import splits
-from microexpr.experiment import Settings, evaluate, repeat
-from microexpr.results import QUOTED
+from microexpr.experiment import QUOTED, Settings, evaluate, repeat, splits
 
 # That W has fewer non-zero rows than N is said by the evaluation; the Pipeline it is compared with warns.
 pytestmark = pytest.mark.filterwarnings("ignore:only .* rows of W:UserWarning")

@@ -5,7 +5,7 @@ import pytest
 
 import microexpr
 from microexpr import describe, extract, read_casme2
-from microexpr.clips import read_frames
+from microexpr.data import read_frames
 
 
 @pytest.fixture(scope="module")

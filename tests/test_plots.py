@@ -10,8 +10,7 @@ from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 from PIL import Image
 
-from microexpr.evaluation import Scores
-from microexpr.experiment import Settings, evaluate
+from microexpr.experiment import Scores, Settings, evaluate
 from microexpr.plots import (
     plot_comparison,
     plot_confusion,

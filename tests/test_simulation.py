@@ -9,8 +9,7 @@ import pytest
 from PIL import Image
 
 from microexpr import describe, extract, read_casme2, simulate
-from microexpr.clips import ClipError, read_frames, read_image
-from microexpr.simulation import CLASSES, PROPORTIONS, draw_face, motion_field
+from microexpr.data import CLASSES, PROPORTIONS, ClipError, draw_face, motion_field, read_frames, read_image
 
 SMALL = {"subjects": 3, "clips": 7, "frames": (5, 9), "size": (68, 56)}
 NAN, INF = np.nan, np.inf

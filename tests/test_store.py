@@ -14,7 +14,7 @@ import zarr
 
 import microexpr
 from microexpr import extract, read_casme2
-from microexpr.clips import read_frames
+from microexpr.data import read_frames
 from microexpr.store import FeatureStore, StoreError
 
 GRIDS = [(2, 2), (2, 3)]

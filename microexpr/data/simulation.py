@@ -15,8 +15,9 @@ from PIL import Image
 from scipy import ndimage
 from tqdm import tqdm
 
-from .clips import image_paths, is_whole, read_image
-from .datasets import import_pandas
+from .._checks import is_whole
+from .clips import image_paths, read_image
+from .readers import import_pandas
 
 __all__ = ["CLASSES", "PROPORTIONS", "draw_face", "motion_field", "simulate"]
 
@@ -104,7 +105,7 @@ def simulate(
     Returns
     -------
     pathlib.Path
-        `out`, ready for `microexpr.datasets.read_casme2`.
+        `out`, ready for `microexpr.data.read_casme2`.
 
     Raises
     ------

@@ -193,7 +193,7 @@ def read_casme2(
     Examples
     --------
     >>> import tempfile, microexpr
-    >>> from microexpr.datasets import read_casme2
+    >>> from microexpr.data import read_casme2
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     root = microexpr.simulate(folder, subjects=2, clips=4, frames=(3, 3), size=(16, 16),
     ...                               progress=False)
@@ -310,7 +310,7 @@ def read_manifest(path: _PathLike, *, strict: bool = False, allow_gaps: bool = F
     --------
     >>> import tempfile
     >>> from pathlib import Path
-    >>> from microexpr.datasets import read_manifest
+    >>> from microexpr.data import read_manifest
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     for number in (8, 9, 10):
     ...         image = Path(folder, "anna", "smile", f"{number}.png")
@@ -392,7 +392,7 @@ def read_dataset(name: str, root: _PathLike, **options: Any) -> pd.DataFrame:
 
     Examples
     --------
-    >>> from microexpr.datasets import read_dataset
+    >>> from microexpr.data import read_dataset
     >>> read_dataset("casme4", ".")
     Traceback (most recent call last):
         ...
@@ -427,7 +427,7 @@ def report(table: pd.DataFrame) -> str:
     Examples
     --------
     >>> import pandas as pd
-    >>> from microexpr.datasets import report
+    >>> from microexpr.data import report
     >>> table = pd.DataFrame({"dataset": "SAMM", "subject": ["006", "007"], "emotion": ["anger", "others"]})
     >>> print(report(table))
     SAMM: 2 clips of 2 subjects

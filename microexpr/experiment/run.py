@@ -33,13 +33,13 @@ from tqdm import tqdm
 
 from l21 import L21Selector
 
-from .evaluation import Scores, bootstrap, check_fold, interval, mcnemar, splits
 from .results import FORMAT, PAPER_N, Comparison, Evaluation, Row, Settings
+from .scores import Scores, bootstrap, check_fold, interval, mcnemar, splits
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Evaluation", "Settings", "evaluate", "read", "repeat", "run"]
+__all__ = ["Evaluation", "Settings", "evaluate", "extract_and_evaluate", "read", "repeat"]
 
 _Fold = tuple[NDArray[np.int64], NDArray[np.int64]]
 _PACKAGES = (
@@ -80,7 +80,7 @@ def evaluate(
         From (down, across) blocks to X of shape (n, down * across * 256), one row for each row of `table`:
         ``{(8, 8): X, ...}.__getitem__``, or what loads them from a `microexpr.store.FeatureStore`.
     table : pandas.DataFrame
-        With the columns dataset, subject, clip and emotion, as the readers of `microexpr.datasets` give it.
+        With the columns dataset, subject, clip and emotion, as the readers of `microexpr.data` give it.
         ``table.attrs["simulated"]`` says that the clips are not real.
     settings : Settings, optional
     face : array-like of shape (height, width), optional
@@ -203,7 +203,7 @@ def read(sources: Sequence[tuple[str, str | os.PathLike[str]]], classes: str | N
     Parameters
     ----------
     sources : sequence of (name, root)
-        Names as in `microexpr.datasets.DATASETS`; several data sets are combined.
+        Names as in `microexpr.data.DATASETS`; several data sets are combined.
     classes : {"paper", "composite", "all"}, optional
         The paper's subset, the challenge's negative, positive and surprise, or every class as coded. By
         default "composite" for several data sets, and for one "paper" if the paper has it, else "all".
@@ -213,7 +213,7 @@ def read(sources: Sequence[tuple[str, str | os.PathLike[str]]], classes: str | N
     pandas.DataFrame
         As the readers return it; ``attrs["sources"]`` and ``attrs["classes"]`` say where it is from.
     """
-    from .datasets import PUBLISHED, combine, read_dataset, select_classes
+    from ..data import PUBLISHED, combine, read_dataset, select_classes
 
     tables = [read_dataset(name, root) for name, root in sources]
     if classes is None:
@@ -227,7 +227,7 @@ def read(sources: Sequence[tuple[str, str | os.PathLike[str]]], classes: str | N
     return table
 
 
-def run(
+def extract_and_evaluate(
     table: pd.DataFrame,
     settings: Settings | None = None,
     *,
@@ -242,7 +242,7 @@ def run(
     Parameters
     ----------
     table : pandas.DataFrame
-        From `read` or a reader of `microexpr.datasets`.
+        From `read` or a reader of `microexpr.data`.
     settings : Settings, optional
     store : path, optional
         Feature store to use and fill; by default a temporary one.
@@ -262,8 +262,8 @@ def run(
     ValueError
         As `evaluate`; or if no clip could be described, or the clips are not those of `digest`.
     """
-    from .extraction import extract
-    from .store import FeatureStore
+    from ..extraction import extract
+    from ..store import FeatureStore
 
     settings = _with_n(settings or Settings(), table)
     _folds(table, settings)  # what cannot be evaluated is refused before the extraction
@@ -338,7 +338,7 @@ def repeat(
     if not sources:
         raise ValueError(f"{file} does not say where the data sets are; give them")
     table = read(sources, pinned["classes"] or "all")
-    evaluation = run(
+    evaluation = extract_and_evaluate(
         table,
         settings,
         store=store,

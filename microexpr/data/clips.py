@@ -19,6 +19,8 @@ from PIL import Image, UnidentifiedImageError
 from scipy import fft, ndimage
 from tqdm import tqdm
 
+from .._checks import is_whole
+
 __all__ = [
     "ClipError",
     "drift",
@@ -72,9 +74,9 @@ def read_clip(
     margin : float
         Border kept around the face on each side, as a fraction of its height and width.
     stabilise : {"integer", "subpixel"}, optional
-        Undo the drift of the whole picture, as `microexpr.clips.stabilise` does, after resizing.
+        Undo the drift of the whole picture, as `microexpr.data.stabilise` does, after resizing.
     n_frames : int, optional
-        Resample the clip in time to this many frames, as `microexpr.clips.resample` does, last of all.
+        Resample the clip in time to this many frames, as `microexpr.data.resample` does, last of all.
     progress : bool, optional
         Show a progress bar; by default only when standard error is a terminal.
 
@@ -132,9 +134,9 @@ def read_frames(
     box : (top, left, height, width), optional
         Part of every frame to keep, in pixels, cut out before resizing.
     stabilise : {"integer", "subpixel"}, optional
-        Undo the drift of the whole picture, as `microexpr.clips.stabilise` does, after resizing.
+        Undo the drift of the whole picture, as `microexpr.data.stabilise` does, after resizing.
     n_frames : int, optional
-        Resample the clip in time to this many frames, as `microexpr.clips.resample` does, last of all.
+        Resample the clip in time to this many frames, as `microexpr.data.resample` does, last of all.
     progress : bool, optional
         Show a progress bar; by default only when standard error is a terminal.
 
@@ -362,11 +364,6 @@ def check_options(stabilise: Any, n_frames: Any, size: Any = None) -> None:
         raise ValueError(
             f"size is {size!r}; it must be (height, width) in pixels, each from 1 to {_MOST_PIXELS}"
         )
-
-
-def is_whole(value: Any) -> bool:
-    """Whether it is a whole number by its type; True and False are not."""
-    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
 def _are_whole(values: Any, count: int, least: int, most: int) -> bool:

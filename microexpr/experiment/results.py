@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .clips import is_whole
-from .evaluation import MOST_RESAMPLES, PROTOCOLS, McNemar, Scores
+from .._checks import is_whole
+from .scores import MOST_RESAMPLES, PROTOCOLS, McNemar, Scores
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,7 +54,7 @@ class Settings:
     Attributes
     ----------
     protocol : str
-        One of `microexpr.evaluation.PROTOCOLS`.
+        One of `microexpr.experiment.PROTOCOLS`.
     blocks : int
         Blocks down and across, of the tables.
     n_features : int

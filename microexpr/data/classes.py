@@ -47,7 +47,7 @@ def select_classes(table: pd.DataFrame, classes: str | Mapping[str, str] | Seque
     Parameters
     ----------
     table : pandas.DataFrame
-        As a reader of `microexpr.datasets` or `combine` returns it.
+        As a reader of `microexpr.data` or `combine` returns it.
     classes : "paper", "composite", mapping or sequence of str
         "paper": the classes of Niu et al. (2019, section 4.1) for CASME (disgust, surprise, repression,
         tense) and CASME II (happiness, surprise, disgust, repression, others). "composite": the three
@@ -70,7 +70,7 @@ def select_classes(table: pd.DataFrame, classes: str | Mapping[str, str] | Seque
     Examples
     --------
     >>> import pandas as pd
-    >>> from microexpr.datasets import select_classes
+    >>> from microexpr.data import select_classes
     >>> table = pd.DataFrame({"dataset": "SAMM", "subject": ["006", "007", "009"], "clip": ["a", "b", "c"],
     ...                       "emotion": ["anger", "others", "happiness"]})
     >>> select_classes(table, "composite")["emotion"].to_list()
@@ -139,7 +139,7 @@ def combine(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
     Examples
     --------
     >>> import pandas as pd
-    >>> from microexpr.datasets import combine
+    >>> from microexpr.data import combine
     >>> samm = pd.DataFrame({"dataset": "SAMM", "subject": ["006"], "clip": ["a"], "emotion": ["anger"]})
     >>> smic = pd.DataFrame({"dataset": "SMIC-HS", "subject": ["06"], "clip": ["b"], "emotion": ["negative"]})
     >>> combine([samm, smic])["subject"].to_list()

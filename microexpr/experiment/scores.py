@@ -14,8 +14,8 @@ from sklearn.model_selection import GroupKFold, LeaveOneGroupOut, LeaveOneOut
 from sklearn.utils import check_array, check_consistent_length
 from tqdm import tqdm
 
-from .clips import is_whole
-from .pipeline import make_classifier
+from .._checks import is_whole
+from ..pipeline import make_classifier
 
 __all__ = ["PROTOCOLS", "McNemar", "Scores", "bootstrap", "interval", "loso", "mcnemar", "pooled", "splits"]
 
@@ -152,7 +152,7 @@ def splits(
 
     Examples
     --------
-    >>> from microexpr.evaluation import splits
+    >>> from microexpr.experiment import splits
     >>> for train, test in splits("loso", ["a", "b", "b", "c"]):
     ...     print(train, test)
     [1 2 3] [0]
@@ -287,7 +287,7 @@ def pooled(
     Examples
     --------
     >>> import numpy as np, microexpr
-    >>> from microexpr.evaluation import pooled, splits
+    >>> from microexpr.experiment import pooled, splits
     >>> y = np.tile(["disgust", "surprise"], 20)
     >>> X = np.random.default_rng(0).standard_normal((40, 50)) + 3 * (y == "surprise")[:, None]
     >>> datasets = np.repeat(["A", "B"], 20)
@@ -387,7 +387,7 @@ def bootstrap(scores: Scores, n_resamples: int = 10_000, seed: int = 0) -> dict[
     Examples
     --------
     >>> import numpy as np
-    >>> from microexpr.evaluation import Scores, bootstrap, interval
+    >>> from microexpr.experiment import Scores, bootstrap, interval
     >>> y = np.tile(["a", "b"], 10)
     >>> guesses = np.where(np.arange(20) < 15, y, "a")
     >>> scores = Scores(y, guesses, np.repeat(np.arange(5), 4), np.unique(y))
@@ -464,7 +464,7 @@ def mcnemar(first: Scores, second: Scores) -> McNemar:
     Examples
     --------
     >>> import numpy as np
-    >>> from microexpr.evaluation import Scores, mcnemar
+    >>> from microexpr.experiment import Scores, mcnemar
     >>> y = np.repeat("a", 10)
     >>> first = Scores(y, np.array(list("aaaaaaaabb")), y, np.array(["a", "b"]))
     >>> second = Scores(y, np.array(list("abbbbbbbab")), y, np.array(["a", "b"]))

@@ -1,0 +1,31 @@
+"""What needs a package that the core does not: one rule, one wording."""
+
+from importlib.util import find_spec
+
+# The modules of each extra of pyproject.toml, by the names that pip knows them by.
+_PACKAGES = {
+    "video": {"av": "av"},
+    "face": {"skimage": "scikit-image"},
+    "datasets": {"pandas": "pandas", "openpyxl": "openpyxl"},
+    "plot": {"matplotlib": "matplotlib"},
+    "store": {"zarr": "zarr", "pandas": "pandas", "openpyxl": "openpyxl"},
+}
+
+
+def require(purpose: str, *extras: str) -> None:
+    """Raise a ModuleNotFoundError that names every package that these extras have and is not there."""
+    absent: dict[str, str] = {}
+    for extra in extras:
+        absent |= {name: extra for module, name in _PACKAGES[extra].items() if not _is_there(module)}
+    if absent:
+        wanted = ",".join(dict.fromkeys(absent.values()))
+        raise ModuleNotFoundError(f"{purpose} needs {' and '.join(absent)}; install microexpr[{wanted}]")
+
+
+def is_installed(extra: str) -> bool:
+    """Whether all packages of an extra are there."""
+    return all(map(_is_there, _PACKAGES[extra]))
+
+
+def _is_there(module: str) -> bool:
+    return find_spec(module) is not None
