@@ -15,7 +15,7 @@ from sklearn.model_selection import LeaveOneGroupOut, cross_val_predict
 import microexpr
 from microexpr.experiment import Settings, evaluate
 
-GRIDS = [(b, b) for b in Settings().sweep_blocks]
+GRIDS = Settings().sweep_blocks
 LOSO: list = []
 
 
@@ -28,9 +28,8 @@ def clips(tmp_path_factory):
 
 
 def run(benchmark, clips, settings):
-    features, table = clips
     return benchmark.pedantic(
-        lambda: evaluate(features.__getitem__, table, settings, progress=False), rounds=1
+        lambda: evaluate(clips.features, clips.table, settings, progress=False), rounds=1
     )
 
 
@@ -43,8 +42,8 @@ def test_loso(benchmark, clips):
 
 @pytest.mark.benchmark(group="LOSO with and without selection, 246 x 16384")
 def test_loso_of_scikit_learn(benchmark, clips):
-    features, table = clips
-    X, y, groups = features[8, 8], table["emotion"].to_numpy(dtype=str), table["subject"].to_numpy(dtype=str)
+    X, table = clips.features[8, 8], clips.table
+    y, groups = table["emotion"].to_numpy(dtype=str), table["subject"].to_numpy(dtype=str)
 
     def both():
         return [
@@ -57,7 +56,7 @@ def test_loso_of_scikit_learn(benchmark, clips):
     guesses = benchmark.pedantic(both, rounds=1)
     print(f"\nPipeline and cross_val_predict: {benchmark.stats.stats.median:.1f} s")
     for row, expected in zip(LOSO, guesses, strict=False):  # if both were run
-        np.testing.assert_array_equal(row.scores.predictions, expected)
+        np.testing.assert_array_equal(row.scores.predicted, expected)
 
 
 @pytest.mark.benchmark(group="Fig. 4: 5 block grids x 8 N x 26 folds")

@@ -69,7 +69,8 @@ def clips(tmp_path_factory):
     folder = tmp_path_factory.mktemp("clips") / "data"
     faces = DATA / "faces" if DATA else None
     microexpr.simulate(folder, faces=faces, subjects=26, clips=246, frames=(40, 90), progress=False)
-    X, table = microexpr.extract(microexpr.read_casme2(folder), progress=False)
+    clips = microexpr.extract(microexpr.read_casme2(folder), progress=False)
+    X, table = clips.X, clips.table
     return X, l21.one_hot(table["emotion"])[0], table["subject"].to_numpy()
 
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .data import ClipError, read_casme2, read_clip, read_dataset, simulate
     from .experiment import Scores, loso
-    from .extraction import extract
+    from .extraction import Extraction, extract
+    from .features import Features
     from .pipeline import describe, make_classifier
     from .store import FeatureStore, StoreError
 
@@ -19,7 +20,9 @@ __version__ = "0.1.0"
 
 __all__ = [
     "ClipError",
+    "Extraction",
     "FeatureStore",
+    "Features",
     "Scores",
     "StoreError",
     "describe",
@@ -35,7 +38,9 @@ __all__ = [
 # Loaded when first used: scikit-learn alone takes longer to import than a clip to describe.
 _MODULES = {
     "ClipError": "data",
+    "Extraction": "extraction",
     "FeatureStore": "store",
+    "Features": "features",
     "Scores": "experiment",
     "StoreError": "store",
     "describe": "pipeline",

@@ -19,7 +19,7 @@ def require(purpose: str, *extras: str) -> None:
         absent |= {name: extra for module, name in _PACKAGES[extra].items() if not _is_there(module)}
     if absent:
         wanted = ",".join(dict.fromkeys(absent.values()))
-        raise ModuleNotFoundError(f"{purpose} needs {' and '.join(absent)}; install microexpr[{wanted}]")
+        raise ModuleNotFoundError(f"{purpose} needs {', '.join(absent)}; install microexpr[{wanted}]")
 
 
 def is_installed(extra: str) -> bool:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from . import __version__
+from ._extras import is_installed, require
 
 # What NumPy, Numba and scikit-learn cost to import is paid by the commands that use them, not by --help.
 
@@ -40,6 +41,7 @@ def _demo(options: argparse.Namespace) -> None:
     _check_parent(options.out)
     if options.out.is_dir():
         raise IsADirectoryError(f"{options.out} is a folder; --out is the file to write")
+    require("this command", "datasets")
     import numpy as np
 
     from .data import read_casme2, simulate
@@ -56,7 +58,8 @@ def _demo(options: argparse.Namespace) -> None:
     }
     with tempfile.TemporaryDirectory(prefix="microexpr-") as temporary:
         root = simulate(options.keep or Path(temporary) / "data", **_simulation(options))
-        X, table = extract(read_casme2(root), n_jobs=options.jobs)
+        clips = extract(read_casme2(root), n_jobs=options.jobs)
+    X, table = clips.X, clips.table
     y, subjects = table["emotion"].to_numpy(dtype=str), table["subject"].to_numpy(dtype=str)
     results = {}
     for name, classifier in classifiers.items():
@@ -82,6 +85,7 @@ def _demo(options: argparse.Namespace) -> None:
 
 
 def _simulate(options: argparse.Namespace) -> None:
+    require("this command", "datasets")
     from .data import simulate
 
     root = simulate(options.out, **_simulation(options))
@@ -92,49 +96,50 @@ def _describe(options: argparse.Namespace) -> None:
     path = Path(options.path)
     prefix = options.out or (path.resolve().name if path.is_dir() else path.stem)
     _check_parent(prefix)
+    is_video = path.is_file()
+    finds_face = is_video if options.face is None else options.face
+    require("this command", *["video"] * is_video, *["face"] * finds_face)
     import numpy as np
 
-    import ltogp
-    import rankpool
-
     from .data import read_clip
+    from .pipeline import describe
 
     started = time.perf_counter()
     frames = read_clip(path, face=options.face, margin=options.margin)
-    if len(frames) < 2:
-        raise ValueError(f"{options.path} has {len(frames)} frame(s); rank pooling needs at least 2")
-    V = ltogp.histogram(frames, options.blocks)
-    result = rankpool.rank_svm(V, options.C)
+    try:
+        clip = describe(frames, blocks=options.blocks, C=options.C, full_output=True)
+    except ValueError as error:
+        raise ValueError(f"{options.path}: {error}") from error
     np.savez_compressed(
-        f"{prefix}.npz", u=result.u, scores=V @ result.u, blocks=options.blocks, C=options.C, gap=result.gap
+        f"{prefix}.npz", u=clip.u, scores=clip.scores, blocks=options.blocks, C=options.C, gap=clip.gap
     )
     print(
-        f"{options.path}: {len(frames)} frames -> u of length {len(result.u)}, {result.method}, relative"
-        f" duality gap {result.gap:.1e}, {time.perf_counter() - started:.1f} s\nwrote {prefix}.npz"
+        f"{options.path}: {len(frames)} frames -> u of length {len(clip.u)}, {clip.method}, relative"
+        f" duality gap {clip.gap:.1e}, {time.perf_counter() - started:.1f} s\nwrote {prefix}.npz"
     )
     if _matplotlib_is_there():
         from .plots import plot_description
 
         title = f"{path.resolve().name}: LTOGP and rank pooling"
-        plot_description(frames, result.u, blocks=options.blocks, title=title).savefig(
-            f"{prefix}.png", dpi=150
-        )
+        figure = plot_description(frames, clip.u, blocks=options.blocks, scores=clip.scores, title=title)
+        figure.savefig(f"{prefix}.png", dpi=150)
         print(f"wrote {prefix}.png")
 
 
 def _extract(options: argparse.Namespace) -> int:
+    require("this command", "datasets", "store")
     from .data import read_dataset, report
     from .extraction import extract
+    from .store import FeatureStore
 
     started = time.perf_counter()
     path = options.store or Path(f"{options.dataset.lower()}.zarr")
     blocks = options.blocks or [(8, 8)]
     table = read_dataset(options.dataset, options.root, strict=options.strict)
     print(report(table), flush=True)
-    read = len(table.attrs["problems"])
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        store, table = extract(
+        clips = extract(
             table,
             path,
             blocks=blocks,
@@ -146,27 +151,28 @@ def _extract(options: argparse.Namespace) -> int:
     _say_once(caught)
     grids = ", ".join(f"{down} x {across}" for down, across in dict.fromkeys(map(tuple, blocks)))
     print(
-        f"\n{path}: {table.attrs['computed']} clips described in {grids} blocks, "
-        f"{table.attrs['skipped']} skipped (there already), {time.perf_counter() - started:.1f} s"
+        f"\n{path}: {clips.n_computed} clips described in {grids} blocks, "
+        f"{clips.n_skipped} skipped (there already), {time.perf_counter() - started:.1f} s"
     )
-    broken = table.attrs["problems"][read:]
-    others = len(store.table) - len(table) - len(broken)
+    broken = clips.problems
+    others = len(FeatureStore(path).table) - len(table)
     if others:
         print(f"{others} other clip{'s' * (others > 1)} in it: of other data sets, or no longer in this one")
     if broken:
-        clips = f"{len(broken)} clip{'s' * (len(broken) > 1)}"
-        print(f"{clips} could not be described; mend the files and run this again:", *broken, sep="\n  ")
+        count = f"{len(broken)} clip{'s' * (len(broken) > 1)}"
+        print(f"{count} could not be described; mend the files and run this again:", *broken, sep="\n  ")
     if broken and options.strict:
         raise ValueError(
             f"{len(broken)} of the clips could not be described (--strict); the first: {broken[0]}"
         )
-    return 1 if table.attrs["problems"] else 0
+    return 1 if broken or table.attrs["problems"] else 0
 
 
 def _evaluate(options: argparse.Namespace) -> None:
     _check_parent(options.out)
+    require("this command", "datasets", "store")
     from .data import report
-    from .experiment import Settings, extract_and_evaluate, read, repeat
+    from .experiment import Settings, extract_and_evaluate, read, repeat, save_evaluation
 
     started = time.perf_counter()
     if (options.dataset is None) != (options.root is None):
@@ -192,11 +198,11 @@ def _evaluate(options: argparse.Namespace) -> None:
             evaluation = extract_and_evaluate(table, settings, store=options.store, n_jobs=options.jobs)
     _say_once(caught)
     print(evaluation)
-    written = evaluation.save(options.out)
+    written = save_evaluation(evaluation, options.out)
     if _matplotlib_is_there():
-        from .plots import save_evaluation
+        from . import plots
 
-        written += save_evaluation(evaluation, options.out)
+        written += plots.save_evaluation(evaluation, options.out)
     print(f"\nwrote {len(written)} files into {options.out}; done in {time.perf_counter() - started:.0f} s")
     if options.file is not None:
         if differences:
@@ -229,12 +235,9 @@ def _check_parent(path: str | Path) -> None:
 
 
 def _matplotlib_is_there() -> bool:
-    try:
-        import matplotlib  # noqa: F401
-    except ModuleNotFoundError:
+    if not is_installed("plot"):
         print("no plot: install microexpr[plot] for one", file=sys.stderr)
-        return False
-    return True
+    return is_installed("plot")
 
 
 def _say_once(caught: list[warnings.WarningMessage]) -> None:
@@ -281,10 +284,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", dest="name", metavar="COMMAND", required=True)
 
     demo = _command(
-        commands,
-        "demo",
-        _demo,
-        "simulate a small data set, run the whole experiment on it, print the table",
+        commands, "demo", _demo, "simulate a small data set, run the whole experiment on it, print the table"
     )
     _add_simulation(demo, subjects=8, clips=80, frames=(20, 40))
     demo.add_argument(
@@ -296,11 +296,7 @@ def _parser() -> argparse.ArgumentParser:
         "--keep", type=Path, metavar="DIR", help="keep the simulated data set in this new folder"
     )
     demo.add_argument(
-        "--out",
-        type=Path,
-        default=Path("microexpr-demo.png"),
-        metavar="FILE",
-        help="confusion matrices (%(default)s)",
+        "--out", type=Path, default=Path("microexpr-demo.png"), metavar="FILE", help="pictures (%(default)s)"
     )
 
     simulate = _command(

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 import math
 import os
 import platform
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,18 +16,59 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from joblib import Parallel, delayed, effective_n_jobs
 from numpy.typing import NDArray
-from tqdm import tqdm
 
-from .data.clips import check_options, content_digest, read_frames, read_frames_and_digest
-from .pipeline import describe
-from .store import ALGORITHM, Blocks, FeatureStore
+from ._progress import progress_bar
+from ._store_format import Blocks, ClipFeatures, Kind
+from .data import Problem
+from .data.clips import check_options, read_frames, read_frames_and_digest
+from .features import Features, FrameFunction, as_blocks, as_features, as_json, name_and_parameters
+from .pipeline import Pooling, check_recipe, describe
+from .store import ALGORITHM, FeatureStore
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["extract"]
+__all__ = ["Extraction", "extract"]
 
-Features = NDArray[np.float64] | dict[Blocks, NDArray[np.float64]] | FeatureStore
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Extraction:
+    """What `extract` returns.
+
+    Attributes
+    ----------
+    features : mapping
+        From each kind of features that was asked for, (down, across) blocks or a name, to its array of shape
+        (n, d), one row a clip. Where they are in a feature store, each is loaded when it is looked up.
+    table : pandas.DataFrame
+        The clips that could be described: rows of the table given, in order, one for each row of `features`.
+    problems : list of Problem
+        Why the others could not, one for each.
+    n_computed, n_skipped : int
+        How many clips were described, and how many the store had already.
+    store : FeatureStore or None
+        Where the features are kept.
+    """
+
+    features: Mapping[Kind, NDArray[np.float64]]
+    table: pd.DataFrame
+    problems: list[Problem]
+    n_computed: int
+    n_skipped: int
+    store: FeatureStore | None
+
+    @property
+    def X(self) -> NDArray[np.float64]:
+        """The features, shape (n, d), if one kind of them was asked for."""
+        if len(self.features) > 1:
+            raise ValueError(f"there are features of {list(self.features)}; say which: features[...]")
+        return self.features[next(iter(self.features))]
+
+    def __repr__(self) -> str:
+        return (
+            f"Extraction({len(self.table)} clips, features {list(self.features)}, "
+            f"{len(self.problems)} problems, {self.n_computed} computed, {self.n_skipped} skipped)"
+        )
 
 
 def extract(
@@ -39,10 +79,12 @@ def extract(
     size: tuple[int, int] = (128, 128),
     stabilise: Literal["integer", "subpixel"] | None = None,
     n_frames: int | None = None,
+    features: FrameFunction | Features | Sequence[FrameFunction | Features] | None = None,
+    pooling: Literal["rank"] | Pooling = "rank",
     n_jobs: int | None = -1,
     progress: bool | None = None,
     **options: Any,
-) -> tuple[Any, pd.DataFrame]:
+) -> Extraction:
     """Describe every clip of a table.
 
     Parameters
@@ -59,6 +101,12 @@ def extract(
         Height and width that every frame is resized to, in pixels.
     stabilise, n_frames
         As in `microexpr.read_clip`; off by default.
+    features : callable, Features or list of those, optional
+        What describes the frames instead of LTOGP, as in `microexpr.describe`; the frames are decoded once
+        for all of a list. Each needs a name of its own (`microexpr.Features`).
+    pooling : "rank" or callable
+        What makes one vector of a clip's frames, as in `microexpr.describe`. A store notes its name, and the
+        keywords of a `functools.partial`.
     n_jobs : int, optional
         Number of clips worked on at a time, in threads, as in joblib; -1 uses every core.
     progress : bool, optional
@@ -68,13 +116,9 @@ def extract(
 
     Returns
     -------
-    features : ndarray of shape (n, d), dict or FeatureStore
-        One row per clip that could be described; for a list of `blocks` a dict of such arrays; with
-        `store`, the store, whose ``load(blocks, table)`` gives the same arrays bit by bit.
-    table : pandas.DataFrame
-        The rows of the table that belong to them. A clip with a file that cannot be read is left out
-        and named in ``table.attrs["problems"]``. With `store`, ``table.attrs["computed"]`` and
-        ``table.attrs["skipped"]`` count the clips.
+    Extraction
+        The features, the rows of the table that belong to them, and why the other clips could not be
+        described. Features from a store are the same as those from memory, bit by bit.
 
     Raises
     ------
@@ -84,177 +128,147 @@ def extract(
         If `store` is something else, has other parameters, or another run is writing into it.
     OSError
         If the store cannot be written. What was written until then, or until an interruption, is kept.
+
+    Examples
+    --------
+    >>> import tempfile, microexpr
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     root = microexpr.simulate(folder, subjects=2, clips=4, frames=(3, 4), progress=False)
+    ...     clips = microexpr.extract(microexpr.read_casme2(root), blocks=[(8, 8), (4, 4)])
+    >>> clips.features[4, 4].shape, len(clips.table), clips.problems
+    ((4, 4096), 4, [])
     """
     _check_table(table)
     effective_n_jobs(n_jobs)  # raises here what `Parallel` would raise after the store was made
-    single, grids = _grids(blocks)
-    parameters = _parameters(size, stabilise, n_frames, options)
-    how = {"size": size, "stabilise": stabilise, "n_frames": n_frames}
-    hidden = None if progress is None else not progress
-    problems: dict[int, str] = {}
+    functions = _functions(blocks, features)
+    parameters = _parameters(blocks, size, stabilise, n_frames, features, pooling, options)
+    reading = {"size": size, "stabilise": stabilise, "n_frames": n_frames}
+    options = {**options, "pooling": pooling}
+    problems: dict[int, Problem] = {}
+    lengths: dict[Kind, int] = {}
 
-    def run(positions: Sequence[int], grids_of: Callable[[int], list[Blocks]]) -> Iterator[tuple[int, _Clip]]:
-        work = Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator")(
-            delayed(_clip)(table["frames"].iloc[k], grids_of(k), how, options, store is not None)
-            for k in positions
+    def run(todo: Mapping[int, Sequence[Kind]]) -> Iterator[tuple[int, ClipFeatures]]:
+        jobs = (
+            delayed(_clip)(
+                table["frames"].iloc[k],
+                {kind: functions[kind] for kind in kinds},
+                reading,
+                options,
+                store is not None,
+            )
+            for k, kinds in todo.items()
         )
+        work = Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator")(jobs)
         with closing(work):
-            results = tqdm(work, "extract", len(positions), unit="clip", delay=2, disable=hidden)
-            for k, result in zip(positions, results, strict=True):
-                if isinstance(result, str):
-                    problems[k] = f"{_title(table.iloc[k])}: {result}"
+            results = progress_bar(work, "extract", len(todo), "clip", progress)
+            for k, clip in zip(todo, results, strict=True):
+                fault = clip if isinstance(clip, str) else _other_length(clip, lengths)
+                if fault:
+                    problems[k] = _problem(table, k, fault)
                 else:
-                    yield k, result
+                    yield k, clip
 
-    features: Any
-    counts = {}
     if store is None:
-        described: dict[Blocks, list] = {grid: [] for grid in grids}
-        for _, clip in run(range(len(table)), lambda k: grids):
-            for grid, u in clip.features.items():
-                described[grid].append(u)
+        described: dict[Kind, list[NDArray[np.float64]]] = {kind: [] for kind in functions}
+        for _, clip in run({k: list(functions) for k in range(len(table))}):
+            for kind, u in clip.features.items():
+                described[kind].append(u)
         _raise_if_none(table, problems)
-        features = {grid: np.stack(rows) for grid, rows in described.items()}
-        if single:
-            features = features[grids[0]]
-    else:
-        if isinstance(store, FeatureStore):
-            store = store.path
-        try:
-            features = FeatureStore(store, "a", parameters)
-        except OSError as error:
-            raise OSError(f"{store} cannot be written: {error.strerror or error}") from error
-        try:
-            with features.lock():
-                skipped = _fill(features, table, grids, run, problems)
-        except OSError as error:  # a clip's own are among the problems: this is the store's
-            reason = error.strerror or error
-            raise OSError(f"{features.path} cannot be written: {reason}; what it holds is kept") from error
-        counts = {"skipped": skipped, "computed": len(table) - skipped - len(problems)}
-        _raise_if_none(table, problems)
-    kept = table[[k not in problems for k in range(len(table))]].reset_index(drop=True)
-    said = [*table.attrs.get("problems", []), *(problems[k] for k in sorted(problems))]
-    kept.attrs = {**table.attrs, "problems": said, **counts}
-    return features, kept
+        arrays = {kind: np.stack(rows) for kind, rows in described.items()}
+        done = _without(table, problems)
+        return Extraction(arrays, done, _in_order(problems), len(done), 0, None)
+
+    kept = _open(store, parameters)
+    depends_on = {kind: getattr(function, "parameters", {}) for kind, function in functions.items()}
+    try:
+        with kept.filling(table, depends_on, _versions()) as filling:
+            problems.update({k: _problem(table, k, str(error)) for k, error in filling.problems.items()})
+            for k, clip in run(filling.todo):
+                filling.add(k, clip)
+    except OSError as error:  # a clip's own are among the problems: this is the store's
+        reason = error.strerror or error
+        raise OSError(f"{kept.path} cannot be written: {reason}; what it holds is kept") from error
+    _raise_if_none(table, problems)
+    done = _without(table, problems)
+    n_computed = len(done) - filling.n_skipped
+    return Extraction(
+        _Stored(kept, list(functions), done), done, _in_order(problems), n_computed, filling.n_skipped, kept
+    )
 
 
-@dataclass
-class _Clip:
-    features: dict[Blocks, NDArray[np.float64]]
-    content: bytes
-    count: int
-    mean: NDArray[np.uint8]
+class _Stored(Mapping[Kind, NDArray[np.float64]]):
+    """Features in a store, loaded when they are looked up."""
+
+    def __init__(self, store: FeatureStore, kinds: list[Kind], table: pd.DataFrame) -> None:
+        self._store, self._kinds, self._table = store, kinds, table
+
+    def __getitem__(self, kind: Kind) -> NDArray[np.float64]:
+        if kind not in self._kinds:
+            raise KeyError(kind)
+        return self._store.load(kind, self._table)
+
+    def __iter__(self) -> Iterator[Kind]:
+        return iter(self._kinds)
+
+    def __len__(self) -> int:
+        return len(self._kinds)
+
+
+def _open(store: str | os.PathLike[str] | FeatureStore, parameters: dict[str, Any]) -> FeatureStore:
+    path = store.path if isinstance(store, FeatureStore) else store
+    try:
+        return FeatureStore(path, "a", parameters)
+    except OSError as error:
+        raise OSError(f"{path} cannot be written: {error.strerror or error}") from error
 
 
 def _clip(
     frames: Sequence[Path],
-    grids: list[Blocks],
-    how: dict[str, Any],
+    functions: Mapping[Kind, Features | None],
+    reading: dict[str, Any],
     options: dict[str, Any],
-    keep: bool,
-) -> _Clip | str:
+    for_store: bool,
+) -> ClipFeatures | str:
     """Describe one clip, with what a store keeps of it if asked, or say what is wrong with it."""
     try:
-        if keep:
-            stack, content = read_frames_and_digest(frames, **how)
+        if for_store:
+            stack, content = read_frames_and_digest(frames, **reading)
         else:
-            stack, content = read_frames(frames, **how, progress=False), b""
-        features = {
-            grid: describe(stack, blocks=grid, n_jobs=1, histograms=_memory(len(stack), grid), **options)
-            for grid in grids
-        }
+            stack, content = read_frames(frames, **reading, progress=False), b""
+        rows: dict[Kind, NDArray[np.float64]] = {}
+        for kind, function in functions.items():
+            if function is None:
+                memory = _memory(len(stack), kind)
+                rows[kind] = describe(stack, blocks=kind, n_jobs=1, histograms=memory, **options)
+            else:
+                rows[kind] = describe(stack, features=function, **options)
     except (OSError, ValueError) as error:
         return str(error)
-    mean = np.rint(stack.sum(axis=0, dtype=np.uint32) / len(stack)) if keep else np.empty(0)
-    return _Clip(features, content, len(stack), mean.astype(np.uint8))
+    mean = np.rint(stack.sum(axis=0, dtype=np.uint32) / len(stack)) if for_store else np.empty(0)
+    return ClipFeatures(rows, content, len(stack), mean.astype(np.uint8))
 
 
-def _memory(n_frames: int, grid: Blocks) -> NDArray[np.float32]:
+def _other_length(clip: ClipFeatures, lengths: dict[Kind, int]) -> str:
+    """Say which features are longer or shorter than those of the clips before, if any are."""
+    for kind, u in clip.features.items():
+        if lengths.setdefault(kind, len(u)) != len(u):
+            return f"{kind} has length {len(u)}, and {lengths[kind]} of the clips before"
+    return ""
+
+
+def _memory(n_frames: int, blocks: Any) -> NDArray[np.float32]:
     """Memory for a clip's histograms, which this thread keeps from clip to clip.
 
     New memory for each clip comes from the system page by page: 0.047 ms a frame against 0.019.
     """
-    shape = (n_frames, grid[0] * grid[1] * 256)
+    shape = (n_frames, blocks[0] * blocks[1] * 256)
     needed = math.prod(shape)
-    if not hasattr(_kept, "memory") or _kept.memory.size < needed:
-        _kept.memory = np.empty(needed * 5 // 4, np.float32)
-    return _kept.memory[:needed].reshape(shape)
+    if not hasattr(_thread, "memory") or _thread.memory.size < needed:
+        _thread.memory = np.empty(needed * 5 // 4, np.float32)
+    return _thread.memory[:needed].reshape(shape)
 
 
-_kept = threading.local()
-
-
-def _fill(
-    store: FeatureStore,
-    table: pd.DataFrame,
-    grids: list[Blocks],
-    run: Callable[..., Iterator[tuple[int, _Clip]]],
-    problems: dict[int, str],
-) -> int:
-    """Write into the store what it lacks of these clips; return how many clips lack nothing."""
-    rows = store.register(table, grids)
-    stats = np.zeros((len(table), 32), dtype=np.uint8)
-    for k, frames in enumerate(table["frames"]):
-        try:
-            stats[k] = np.frombuffer(_stat_digest(frames), np.uint8)
-        except OSError as error:
-            problems[k] = f"{_title(table.iloc[k])}: {error}"
-    todo: dict[int, list[Blocks]] = {k: [] for k in range(len(table)) if k not in problems}
-    for grid in grids:
-        for k, _ in store.missing(grid, table):
-            if k in todo:
-                todo[k].append(grid)
-
-    # Files with other names or times: read them, which takes a tenth of describing them.
-    contents, known = store.sources(rows)
-    same = []
-    for k, wanted in todo.items():
-        if (known[k] == stats[k]).all():
-            continue
-        try:
-            if len(wanted) < len(grids) and content_digest(table["frames"].iloc[k]) == contents[k].tobytes():
-                same.append(k)
-            else:
-                todo[k] = grids
-        except OSError as error:
-            problems[k] = f"{_title(table.iloc[k])}: {error}"
-    if same:
-        store.write_stat(np.sort(rows[same]), stats[same][np.argsort(rows[same])])
-
-    # In the order of the rows, so that a chunk of them is done before the next one begins.
-    positions = sorted(
-        (k for k, wanted in todo.items() if wanted and k not in problems), key=lambda k: rows[k]
-    )
-    skipped = sum(not wanted and k not in problems for k, wanted in todo.items())
-    if positions:
-        store.record(_versions())
-    pending: list[tuple[int, _Clip]] = []
-    try:
-        for k, clip in run(positions, todo.__getitem__):
-            if pending and rows[k] // store.chunk_rows != rows[pending[0][0]] // store.chunk_rows:
-                _write(store, rows, stats, pending)
-                pending = []
-            pending.append((k, clip))
-    finally:  # also after Ctrl-C: these clips are done
-        _write(store, rows, stats, pending)
-    return skipped
-
-
-def _write(
-    store: FeatureStore, rows: NDArray[np.intp], stats: NDArray[np.uint8], done: list[tuple[int, _Clip]]
-) -> None:
-    """Write the clips of one chunk of rows, those with the same grids together."""
-    for grids in {tuple(clip.features) for _, clip in done}:
-        some = [(k, clip) for k, clip in done if tuple(clip.features) == grids]
-        positions = [k for k, _ in some]
-        store.write(
-            rows[positions],
-            {grid: np.stack([clip.features[grid] for _, clip in some]) for grid in grids},
-            content=np.stack([np.frombuffer(clip.content, np.uint8) for _, clip in some]),
-            stat=stats[positions],
-            count=np.array([clip.count for _, clip in some]),
-            mean=np.stack([clip.mean for _, clip in some]),
-        )
+_thread = threading.local()
 
 
 def _check_table(table: Any) -> None:
@@ -267,55 +281,57 @@ def _check_table(table: Any) -> None:
         )
 
 
-def _grids(blocks: Any) -> tuple[bool, list[Blocks]]:
-    """Whether `blocks` is one grid, and the grids, each once."""
-    array = np.asarray(blocks)
-    if (
-        array.dtype.kind not in "iu"
-        or array.size == 0
-        or array.shape[-1] != 2
-        or array.ndim > 2
-        or array.min() < 1
-    ):
-        raise ValueError(
-            f"blocks is {blocks!r}; it must be (down, across), each at least 1, or a list of such"
-        )
-    grids = [(int(down), int(across)) for down, across in array.reshape(-1, 2)]
-    return array.ndim == 1, list(dict.fromkeys(grids))
+def _functions(blocks: Any, features: Any) -> dict[Kind, Features | None]:
+    """Return what describes frames, for each kind of features asked for; None is LTOGP."""
+    if features is None:
+        try:
+            grids = [as_blocks(blocks)] if np.ndim(blocks) == 1 else list(map(as_blocks, blocks))
+        except (TypeError, ValueError):
+            grids = []
+        if not grids:
+            raise ValueError(
+                f"blocks is {blocks!r}; it must be (down, across), each at least 1, or a list of such"
+            )
+        return dict.fromkeys(grids)
+    given = features if isinstance(features, list | tuple) else [features]
+    functions: dict[Kind, Features | None] = {}
+    for function in map(as_features, given):
+        if function.name in functions:
+            raise ValueError(
+                f"two features are called {function.name!r}; give one another: Features(function, name)"
+            )
+        functions[function.name] = function
+    if not functions:
+        raise ValueError("features is empty; it must be a function from frames to (T, d), or a list of such")
+    return functions
 
 
 def _parameters(
-    size: tuple[int, int], stabilise: Any, n_frames: Any, options: dict[str, Any]
+    blocks: Any,
+    size: tuple[int, int],
+    stabilise: Any,
+    n_frames: Any,
+    features: Any,
+    pooling: Any,
+    options: dict[str, Any],
 ) -> dict[str, Any]:
-    """Everything that the features depend on besides frames and blocks, defaults included, as JSON types."""
+    """Return what all features of a store depend on besides frames, defaults included, as JSON types."""
     if size is None:
         raise ValueError("size is None; features of frames of different sizes would not compare")
     check_options(stabilise, n_frames, size)
-    own = ("frames", "blocks", "n_jobs", "histograms")  # of `describe`, and no parameter of the features
+    # Of `describe`, and no parameter of the features or an argument of `extract`.
+    others = ("frames", "blocks", "n_jobs", "histograms", "full_output", "features", "pooling")
     signature = inspect.signature(describe).parameters.items()
-    defaults = {name: parameter.default for name, parameter in signature if name not in own}
+    defaults = {name: parameter.default for name, parameter in signature if name not in others}
     unknown = [name for name in options if name not in defaults]
     if unknown:
         raise TypeError(f"extract has no option {unknown[0]!r}")
+    for function in features if isinstance(features, list | tuple) else [features]:
+        check_recipe(function, pooling, blocks=blocks, **options)
     chosen = {"size": size, "stabilise": stabilise, "n_frames": n_frames, **defaults, **options}
-    return {name: _plain(value) for name, value in chosen.items()}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, (np.ndarray, np.generic)):
-        value = value.tolist()
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return value
-
-
-def _stat_digest(frames: Iterable[str | os.PathLike[str]]) -> bytes:
-    """SHA-256 of the files' names, sizes and modification times."""
-    digest = hashlib.sha256()
-    for path in frames:
-        status = os.stat(path)
-        digest.update(f"{os.path.basename(path)}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
-    return digest.digest()
+    if not isinstance(pooling, str):
+        chosen["pooling"] = name_and_parameters(pooling)
+    return as_json(chosen)
 
 
 def _versions() -> dict[str, str]:
@@ -343,7 +359,19 @@ def _title(row: Any) -> str:
     return f"clip {folder}{row['subject']}/{row['clip']}"
 
 
-def _raise_if_none(table: pd.DataFrame, problems: dict[int, str]) -> None:
+def _problem(table: pd.DataFrame, k: int, what: str) -> Problem:
+    return Problem(f"{_title(table.iloc[k])}: {what}")  # STUB
+
+
+def _in_order(problems: Mapping[int, Problem]) -> list[Problem]:
+    return [problems[k] for k in sorted(problems)]
+
+
+def _without(table: pd.DataFrame, problems: Mapping[int, Problem]) -> pd.DataFrame:
+    return table[[k not in problems for k in range(len(table))]].reset_index(drop=True)
+
+
+def _raise_if_none(table: pd.DataFrame, problems: Mapping[int, Problem]) -> None:
     if len(problems) == len(table):
         first = problems[min(problems)] if problems else "the table is empty"
         raise ValueError(f"no clip could be described; the first: {first}")

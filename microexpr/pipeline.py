@@ -6,10 +6,12 @@ U (n, d) --standardise--> --l2,1 selection--> (n, N) --linear SVM--> class
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
+from collections.abc import Callable, Mapping
 from numbers import Integral, Real
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -21,10 +23,46 @@ import ltogp
 import rankpool
 from l21 import L21Selector
 
-__all__ = ["describe", "make_classifier"]
+from .features import Features, FrameFunction, as_features, finite, name_and_parameters
+
+__all__ = ["Description", "describe", "make_classifier"]
+
+Pooling = Callable[[NDArray[Any]], ArrayLike]  # (T, d) -> (m,)
 
 
+class Description(NamedTuple):
+    """A clip described, and how: what ``describe(frames, full_output=True)`` returns.
+
+    Attributes
+    ----------
+    u : ndarray of shape (m,), float64
+        The representation, as `describe` returns it.
+    V : ndarray of shape (T, d)
+        v_1 to v_T, one row per frame.
+    gap : float
+        Relative duality gap of rank pooling; NaN with another pooling.
+    method : str
+        How rank pooling was solved (`rankpool.rank_svm`), or the name of another pooling.
+    """
+
+    u: NDArray[np.float64]
+    V: NDArray[Any]
+    gap: float
+    method: str
+
+    @property
+    def scores(self) -> NDArray[np.float64]:
+        """u^T v_t of each frame, shape (T,): rising with time where rank pooling could order the frames."""
+        return self.V @ self.u
+
+
+@overload
 def describe(
+    frames: ArrayLike, *, full_output: Literal[False] = False, **options: Any
+) -> NDArray[np.float64]: ...
+@overload
+def describe(frames: ArrayLike, *, full_output: Literal[True], **options: Any) -> Description: ...
+def describe(  # type: ignore[misc]  # the overloads don't repeat its options
     frames: ArrayLike,
     *,
     blocks: tuple[int, int] = (8, 8),
@@ -34,9 +72,12 @@ def describe(
     C: float = 1.0,
     loss: Literal["hinge", "squared_hinge"] = "hinge",
     tol: float = 1e-6,
+    features: FrameFunction | Features | None = None,
+    pooling: Literal["rank"] | Pooling = "rank",
     n_jobs: int | None = None,
     histograms: NDArray[np.float32] | None = None,
-) -> NDArray[np.float64]:
+    full_output: bool = False,
+) -> NDArray[np.float64] | Description:
     r"""Represent a clip by one vector that orders its frames in time.
 
     Each frame t becomes the concatenated LTOGP histograms of its blocks, v_t; rank pooling gives the u
@@ -57,22 +98,33 @@ def describe(
         As in `ltogp.histogram`.
     C, loss, tol
         As in `rankpool.rank_pool`.
+    features : callable or Features, optional
+        What describes the frames instead of LTOGP: from frames (T, height, width) to v_1 to v_T, (T, d).
+        `blocks`, `radius`, `mode` and `templates` are LTOGP's and have no part in it then.
+    pooling : "rank" or callable
+        What makes one vector of v_1 to v_T: rank pooling, or a function from (T, d) to (m,). `C`, `loss` and
+        `tol` are rank pooling's.
     n_jobs : int, optional
-        Number of threads for the descriptor; by default every core.
+        Number of threads for LTOGP; by default every core.
     histograms : ndarray of shape (T, blocks[0] * blocks[1] * 256), float32, optional
-        Where to put v_1 to v_T; by default in new memory, which is given up again.
+        Where to put LTOGP's v_1 to v_T; by default in new memory.
+    full_output : bool
+        Return v_1 to v_T and the duality gap as well.
 
     Returns
     -------
     ndarray of shape (blocks[0] * blocks[1] * 256,), float64
+        With other features (d,), with another pooling whatever it gives; with `full_output` a `Description`.
 
     Raises
     ------
     ValueError
         If `frames` is not three-dimensional, is a picture in colour, has fewer than 2 frames or some of
-        different size, or holds NaN or infinity.
+        different size, or holds NaN or infinity; if `features` or `pooling` returns another shape, NaN or
+        infinity; or if an option is given that has no part in the result.
     TypeError
-        If the frames' dtype is not supported, or `frames` is a masked array or paths.
+        If the frames' dtype is not supported, `frames` is a masked array or paths, or `features` or `pooling`
+        is none of those above.
 
     References
     ----------
@@ -85,23 +137,75 @@ def describe(
     >>> frames = np.random.default_rng(0).integers(0, 256, (10, 128, 128), dtype=np.uint8)
     >>> microexpr.describe(frames).shape
     (16384,)
+
+    Grey levels of a coarse grid instead of LTOGP, their mean over time instead of rank pooling:
+
+    >>> def thumbnail(frames):
+    ...     return frames[:, ::16, ::16].reshape(len(frames), -1)
+    >>> microexpr.describe(frames, features=thumbnail, pooling=lambda V: V.mean(axis=0)).shape
+    (64,)
     """
+    check_recipe(
+        features,
+        pooling,
+        blocks=blocks,
+        radius=radius,
+        mode=mode,
+        templates=templates,
+        C=C,
+        loss=loss,
+        tol=tol,
+        histograms=histograms,
+    )
     frames = _grey(frames)
-    try:
-        V = ltogp.histogram(
-            frames, blocks, radius=radius, mode=mode, templates=templates, out=histograms, n_jobs=n_jobs
-        )
-    except (TypeError, ValueError) as error:
-        raise type(error)(_in_our_words(str(error))) from error
-    return rankpool.rank_pool(V, C, loss=loss, tol=tol)
+    V: NDArray[Any]
+    if features is not None:
+        V = as_features(features)(frames)
+    else:
+        try:
+            V = ltogp.histogram(
+                frames, blocks, radius=radius, mode=mode, templates=templates, out=histograms, n_jobs=n_jobs
+            )
+        except (TypeError, ValueError) as error:
+            raise type(error)(_in_our_words(str(error))) from error
+    if not isinstance(pooling, str):
+        name = name_and_parameters(pooling)[0]
+        u = finite(np.asarray(pooling(V)), f"pooling {name}", "(m,)", 1).astype(np.float64)
+        return Description(u, V, np.nan, name) if full_output else u
+    if not full_output:
+        return rankpool.rank_pool(V, C, loss=loss, tol=tol)
+    result = rankpool.rank_svm(V, C, loss=loss, tol=tol)
+    return Description(result.u, V, result.gap, result.method)
+
+
+def check_recipe(features: Any, pooling: Any, **options: Any) -> None:
+    """Raise unless `features` and `pooling` are what `describe` takes, and the options have a part in it."""
+    if features is not None:
+        as_features(features)
+        _refuse(options, ("blocks", "radius", "mode", "templates", "histograms"), "LTOGP", "features")
+    if isinstance(pooling, str):
+        if pooling != "rank":
+            raise ValueError(f'pooling is {pooling!r}; it must be "rank" or a function from (T, d) to (m,)')
+    elif not callable(pooling):
+        raise TypeError(f'pooling is {pooling!r}; it must be "rank" or a function from (T, d) to (m,)')
+    else:
+        _refuse(options, ("C", "loss", "tol"), "rank pooling", "pooling")
+
+
+def _refuse(options: Mapping[str, Any], names: tuple[str, ...], owner: str, instead: str) -> None:
+    defaults = inspect.signature(describe).parameters
+    for name in names:
+        default = defaults[name].default
+        if not np.array_equal(np.asarray(options.get(name, default)), np.asarray(default)):
+            raise ValueError(f"{name} is an option of {owner}, whose place {instead}= has taken")
 
 
 def _grey(frames: Any) -> NDArray[Any]:
     """Return the frames as an array of shape (T, height, width), or raise what is wrong with that."""
-    several = frames if isinstance(frames, list | tuple) else [frames]
-    if any(isinstance(frame, np.ma.MaskedArray) for frame in several):
+    given = frames if isinstance(frames, list | tuple) else [frames]
+    if any(isinstance(frame, np.ma.MaskedArray) for frame in given):
         raise TypeError("frames is a masked array; its mask would be ignored: fill it, or leave frames out")
-    first = next(iter(several), None)
+    first = next(iter(given), None)
     if isinstance(first, str | bytes | os.PathLike):
         raise TypeError(f"frames are paths ({first!r}); read them with microexpr.read_clip or read_frames")
     try:

@@ -86,7 +86,12 @@ def plot_temporal_scores(scores: ArrayLike, ax: Axes | None = None, *, fps: floa
 
 
 def plot_description(
-    frames: ArrayLike, u: ArrayLike, *, blocks: tuple[int, int] = (8, 8), title: str | None = None
+    frames: ArrayLike,
+    u: ArrayLike,
+    *,
+    blocks: tuple[int, int] = (8, 8),
+    scores: ArrayLike | None = None,
+    title: str | None = None,
 ) -> Figure:
     """Show what `microexpr.describe` saw: frames, the codes of the middle one, the scores u^T v_t.
 
@@ -98,6 +103,9 @@ def plot_description(
         Its representation, ``describe(frames, blocks=blocks)``.
     blocks : (int, int)
         Number of blocks down and across.
+    scores : array-like of shape (T,), optional
+        The scores, where they are there (``describe(frames, full_output=True).scores``); by default computed
+        from the frames again.
     title : str, optional
         Text above the figure.
 
@@ -114,7 +122,9 @@ def plot_description(
     )
     plot_frames(frames, axes["frames"])
     plot_codes(frames[len(frames) // 2], axes["codes"], blocks=blocks)
-    plot_temporal_scores(ltogp.histogram(frames, blocks) @ np.asarray(u), axes["scores"])
+    if scores is None:
+        scores = ltogp.histogram(frames, blocks) @ np.asarray(u)
+    plot_temporal_scores(scores, axes["scores"])
     if title:
         figure.suptitle(title, fontsize="medium")
     return figure
@@ -252,24 +262,24 @@ def plot_sweep(evaluation: Evaluation, ax: Axes | None = None) -> Axes:
     if not evaluation.sweep:
         raise ValueError("the evaluation has no sweep; evaluate with Settings(sweep=True)")
     ax = _axes(ax)
-    several = list(dict.fromkeys(n for _, n in evaluation.sweep))
-    for at, blocks in enumerate(dict.fromkeys(b for b, _ in evaluation.sweep)):
+    n_features = list(dict.fromkeys(n for _, n in evaluation.sweep))
+    for at, kind in enumerate(dict.fromkeys(kind for kind, _ in evaluation.sweep)):
         color, marker = _SERIES[at % len(_SERIES)]
-        accuracy = [100 * evaluation.sweep[blocks, n].accuracy for n in several]
+        accuracy = [100 * evaluation.sweep[kind, n].accuracy for n in n_features]
         ax.plot(
-            several,
+            n_features,
             accuracy,
             color=color,
             marker=marker,
             markersize=4,
             linewidth=1.2,
-            label=f"{blocks} × {blocks}",
+            label=kind if isinstance(kind, str) else "{} × {}".format(*kind),
         )
-    ax.set_xticks(several, map(str, several), rotation=45)
+    ax.set_xticks(n_features, map(str, n_features), rotation=45)
     ax.set_xlabel("features selected, N")
     ax.set_ylabel("accuracy (%)" + (", simulated" if evaluation.simulated else ""))
     ax.legend(
-        title="blocks",
+        title="features" if isinstance(evaluation.features, str) else "blocks",
         ncols=3,
         frameon=False,
         loc="lower center",
@@ -295,9 +305,16 @@ def plot_face_parts(evaluation: Evaluation, ax: Axes | None = None) -> Axes:
     Returns
     -------
     matplotlib.axes.Axes
+
+    Raises
+    ------
+    ValueError
+        If the features have no blocks.
     """
     from matplotlib.patches import Circle
 
+    if evaluation.weights is None:
+        raise ValueError(f"{evaluation.features} has no blocks, so that nothing says where on the face it is")
     ax = _axes(ax)
     share = 100 * evaluation.weights / (evaluation.weights.sum() or 1.0)
     down, across = share.shape
@@ -339,13 +356,15 @@ def save_evaluation(evaluation: Evaluation, folder: str | os.PathLike[str]) -> l
                 chosen.scores, ax, against=without.scores, title="simulated" if evaluation.simulated else None
             ),
         ),
-        "face": (2.8, lambda ax: plot_face_parts(evaluation, ax)),
     }
+    if evaluation.weights is not None:
+        drawings["face"] = (2.8, lambda ax: plot_face_parts(evaluation, ax))
     if evaluation.sweep:
         drawings["sweep"] = (2.6, lambda ax: plot_sweep(evaluation, ax))
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "sweep.png").unlink(missing_ok=True)
+    for name in {"face", "sweep"} - drawings.keys():  # none of an earlier run either
+        (folder / f"{name}.png").unlink(missing_ok=True)
     written = []
     with rc_context({"font.size": 7, "axes.linewidth": 0.6, "hatch.linewidth": 0.5}):
         for name, (height, draw) in drawings.items():

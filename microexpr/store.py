@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,48 +14,45 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .data.readers import import_pandas
+from ._chunks import checksum, create_array, read_chunk, read_rows, write_rows
+from ._extras import require
+from ._filling import Filling
+from ._store_format import (
+    CHUNK_ROWS,
+    COLUMNS,
+    NUMBERS,
+    TABLE_ROWS,
+    TEXTS,
+    Blocks,
+    Kind,
+    StoreError,
+    decode_texts,
+    encode_texts,
+    identities,
+    kind_of,
+    name_of,
+    open_group,
+    subjects_of,
+    title_of,
+    whole_number,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["FeatureStore", "StoreError"]
 
-Blocks = tuple[int, int]
-
-FORMAT = "microexpr-features"
-FORMAT_VERSION = 1
-
 #: Raised by one whenever the same frames and parameters would give other features than before: what older
 #: versions wrote is then computed again.
 ALGORITHM = 1
 
-# One writer owns a chunk of rows. 32 rows of 8 x 8 blocks are 4 MB: a million clips make 31,250 files a
-# grid, and a killed writer loses at most 31 clips that were done.
-_ROWS = 32
-_TABLE_ROWS = 4096  # columns of the table: written all at once, by one process
-_WIDTH = 256  # bytes of a string: no file system has longer names
-
-_TEXTS = ("dataset", "subject", "clip", "emotion", "action_units")
-_NUMBERS = ("onset", "apex", "offset")
-# Shape and dtype of a row of each column of the table. `listed` is last: a row that was being registered when
-# the process died is no clip.
-_COLUMNS: dict[str, tuple[tuple[int, ...], str]] = {
-    **dict.fromkeys(_TEXTS, ((_WIDTH,), "uint8")),
-    **dict.fromkeys(_NUMBERS, ((), "int64")),
-    "listed": ((), "uint8"),
-}
 _ABSENT, _OUTDATED, _DAMAGED = "not extracted", "outdated", "damaged"
 
 
-class StoreError(ValueError):
-    """A feature store that cannot be read or written as asked; the message says which, where and why."""
-
-
 class FeatureStore:
-    """Features of clips on disk, one row a clip, for any number of block grids side by side.
+    """Features of clips on disk, one row a clip, for any number of block grids and other kinds side by side.
 
-    Each row of a grid is there whole or not at all, whenever the writer was stopped: what identifies its
+    Each row of a kind is there whole or not at all, whenever the writer was stopped: what identifies its
     content is written after it and checked against it (see docs/store.md for the format).
 
     Parameters
@@ -97,36 +93,32 @@ class FeatureStore:
     ([(4, 4), (8, 8)], (4, 16384))
     """
 
-    #: Rows of a chunk of the features: what one writer owns.
-    chunk_rows = _ROWS
-
     def __init__(
         self, path: str | os.PathLike[str], mode: str = "r", parameters: Mapping[str, Any] | None = None
     ) -> None:
         if mode not in ("r", "a"):
             raise ValueError(f'mode is {mode!r}; it must be "r" or "a"')
-        self._zarr = _import_zarr()
+        require("a feature store", "store")
         self.path, self.mode = Path(path), mode
-        self._group = self._open(parameters)
+        self._group = open_group(self.path, mode, parameters)
         attributes = dict(self._group.attrs)
         self.parameters: dict[str, Any] = attributes["parameters"]
         self.versions: list[dict[str, str]] = attributes["versions"]
         self._prefix = hashlib.sha256(json.dumps([ALGORITHM, self.parameters], sort_keys=True).encode())
-        if parameters is not None and dict(parameters) != self.parameters:
-            names = sorted({*parameters, *self.parameters})
-            differ = [n for n in names if parameters.get(n) != self.parameters.get(n)]
-            theirs = ", ".join(f"{n}={self.parameters.get(n)!r}" for n in differ)
-            ours = ", ".join(f"{n}={parameters.get(n)!r}" for n in differ)
-            raise StoreError(f"{self.path} was made with {theirs}, not {ours}; give another store for that")
+        self._parameters_of: dict[Kind, dict[str, Any]] = {}  # of kinds that are being written
         self._read_table()
 
     # -- reading ---------------------------------------------------------------------------------------------
 
     @property
     def blocks(self) -> list[Blocks]:
-        """Block grids that the store holds, (down, across) each, in order."""
-        names = self._group["u"].array_keys() if "u" in self._group else ()
-        return sorted((int(down), int(across)) for down, across in (name.split("x") for name in names))
+        """Block grids of LTOGP that the store holds, (down, across) each, in order."""
+        return sorted(kind for kind in self._kinds if not isinstance(kind, str))
+
+    @property
+    def features(self) -> list[str]:
+        """Names of the other features that the store holds, in order."""
+        return sorted(kind for kind in self._kinds if isinstance(kind, str))
 
     @property
     def table(self) -> pd.DataFrame:
@@ -135,35 +127,36 @@ class FeatureStore:
         One row per clip that was ever registered, whether its features are there or not; the index is the
         row in the arrays. Unknown numbers are NA; n_frames is that of the frames described.
         """
-        pd = import_pandas()
+        import pandas as pd
+
         rows = np.flatnonzero(self._listed)
-        columns: dict[str, Any] = {name: _decode(self._columns[name][rows]) for name in _TEXTS[:4]}
-        for name in _NUMBERS:
+        columns: dict[str, Any] = {name: decode_texts(self._columns[name][rows]) for name in TEXTS[:4]}
+        for name in NUMBERS:
             numbers = self._columns[name][rows]
             columns[name] = pd.array(numbers, dtype="Int64")
             columns[name][numbers < 0] = pd.NA
-        columns["action_units"] = _decode(self._columns["action_units"][rows])
+        columns["action_units"] = decode_texts(self._columns["action_units"][rows])
         columns["n_frames"] = self._whole("frames/count")[rows]
         return pd.DataFrame(columns, index=pd.Index(rows))
 
-    def complete(self, blocks: Sequence[Blocks] | None = None) -> pd.DataFrame:
-        """Rows of `table` that each of these grids (by default all there are) has, up to date and whole."""
+    def complete(self, features: Sequence[Kind] | None = None) -> pd.DataFrame:
+        """Rows of `table` that each kind of features (by default all there are) has, up to date and whole."""
         table = self.table
-        kept = np.ones(len(table), dtype=bool)
-        for grid in self.blocks if blocks is None else blocks:
-            kept[[position for position, _ in self.missing(grid, table)]] = False
-        return table[kept].reset_index(drop=True)
+        complete = np.ones(len(table), dtype=bool)
+        for kind in self._kinds if features is None else features:
+            complete[[position for position, _ in self.missing(kind, table)]] = False
+        return table[complete].reset_index(drop=True)
 
-    def load(self, blocks: Blocks, table: pd.DataFrame | None = None) -> NDArray[np.float64]:
-        """Load the features of one grid.
+    def load(self, features: Kind, table: pd.DataFrame | None = None) -> NDArray[np.float64]:
+        """Load the features of one kind.
 
         Parameters
         ----------
-        blocks : (int, int)
-            The grid.
+        features : (int, int) or str
+            LTOGP's in so many blocks down and across, or others by their name.
         table : pandas.DataFrame, optional
             Clips wanted, by the columns dataset, subject and clip; by default those of
-            ``complete([blocks])``.
+            ``complete([features])``.
 
         Returns
         -------
@@ -173,36 +166,36 @@ class FeatureStore:
         Raises
         ------
         StoreError
-            If the store has no such grid, or not all the clips of `table`, or some are outdated or damaged.
+            If the store has no such features, or lacks clips of `table`, or some are outdated or damaged.
         """
-        X, whys = self._read(blocks, self._rows(self.table if table is None else table))
-        bad = [position for position, why in enumerate(whys) if why]
+        X, faults = self._read(features, self._rows(self.table if table is None else table))
+        bad = [position for position, fault in enumerate(faults) if fault]
         if table is None:
             return X if not bad else np.delete(X, bad, axis=0)
         if bad:
             row = table.iloc[bad[0]]
             raise StoreError(
-                f"{self.path} lacks {len(bad)} of the {len(table)} clips in {_name(blocks)} blocks: "
-                f"{row['dataset']} {row['subject']}/{row['clip']} is {whys[bad[0]]}"
+                f"{self.path} lacks {len(bad)} of the {len(table)} clips in {title_of(features)}: "
+                f"{row['dataset']} {row['subject']}/{row['clip']} is {faults[bad[0]]}"
                 f"{', and so on' if len(bad) > 1 else ''}; extract them again into it"
             )
         return X
 
-    def missing(self, blocks: Blocks, table: pd.DataFrame | None = None) -> list[tuple[int, str]]:
+    def missing(self, features: Kind, table: pd.DataFrame | None = None) -> list[tuple[int, str]]:
         """Positions in the table of the clips that `load` would refuse, and why, reading every row asked for.
 
         The reasons are ``"not extracted"``, ``"outdated"`` (by other source files or an older algorithm) and
         ``"damaged"``.
         """
-        whys = self._read(blocks, self._rows(self.table if table is None else table), keep=False)[1]
-        return [(position, why) for position, why in enumerate(whys) if why]
+        faults = self._read(features, self._rows(self.table if table is None else table), keep=False)[1]
+        return [(position, fault) for position, fault in enumerate(faults) if fault]
 
     def digest(self, table: pd.DataFrame | None = None) -> str:
         """SHA-256 of which clips these are and what is in their files, in any order, wherever they lie."""
         wanted = self.table if table is None else table
         contents = self._whole("frames/content")
         lines = []
-        for identity, row in zip(_identities(wanted), self._rows(wanted), strict=True):
+        for identity, row in zip(identities(wanted), self._rows(wanted), strict=True):
             if row < 0 or not contents[row].any():
                 raise StoreError(f"{self.path}: {'/'.join(identity)} is {_ABSENT}")
             lines.append(json.dumps([*identity, contents[row].tobytes().hex()]))
@@ -213,19 +206,48 @@ class FeatureStore:
         wanted = self._rows(self.table if table is None else table)
         counts, faces = self._whole("frames/count"), self._array("frames/mean")
         total, n = np.zeros(faces.shape[1:]), 0
-        for start in np.unique(wanted[wanted >= 0] // _ROWS) * _ROWS:
-            rows = wanted[(wanted // _ROWS == start // _ROWS) & (counts[wanted] > 0)]
-            chunk, whole = _chunk(faces, int(start))
+        for start in np.unique(wanted[wanted >= 0] // CHUNK_ROWS) * CHUNK_ROWS:
+            rows = wanted[(wanted // CHUNK_ROWS == start // CHUNK_ROWS) & (counts[wanted] > 0)]
+            chunk, whole = read_chunk(faces, int(start))
             if whole:
                 total += chunk[rows - start].sum(axis=0, dtype=float)
                 n += len(rows)
         if not n:
-            raise StoreError(
-                f"{self.path} has no mean frame of any of these clips; extract them again into it"
-            )
+            raise StoreError(f"{self.path} has no mean frame of these clips; extract them again into it")
         return total / n
 
     # -- writing ---------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def filling(
+        self, table: pd.DataFrame, kinds: Mapping[Kind, Mapping[str, Any]], versions: Mapping[str, str]
+    ) -> Iterator[Filling]:
+        """Find what these clips lack, take it in as it comes, and write it, whatever stops the run.
+
+        Parameters
+        ----------
+        table : pandas.DataFrame
+            Clips, as the readers return them.
+        kinds : dict
+            Kinds of features wanted -> what each depends on besides the store's parameters, in JSON's types
+            (`microexpr.Features.parameters`; nothing for LTOGP's).
+        versions : dict
+            Of the software that is about to write.
+
+        Yields
+        ------
+        Filling
+            Its `todo` says what is lacking; its `add` takes what was done.
+        """
+        with self.lock():
+            filling = Filling(self, table, kinds)
+            if filling.todo and dict(versions) not in self.versions:
+                self.versions = [*self.versions, dict(versions)]
+                self._group.attrs["versions"] = self.versions
+            try:
+                yield filling
+            finally:  # also after Ctrl-C: these clips are done
+                filling.flush()
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -246,39 +268,41 @@ class FeatureStore:
         finally:
             os.close(folder)
 
-    def register(self, table: pd.DataFrame, blocks: Sequence[Blocks]) -> NDArray[np.intp]:
-        """Give each clip of a table a row, and each grid its arrays; return the rows.
+    def register(self, table: pd.DataFrame, features: Iterable[Kind]) -> NDArray[np.intp]:
+        """Give each clip of a table a row, and each block grid its arrays; return the rows.
 
         Clips that have a row keep it, and their columns (a corrected emotion, for example) are written anew.
         For one process at a time (see `lock`).
         """
-        identities = _identities(table)
-        twice = [identity for identity, count in Counter(identities).items() if count > 1]
+        clips = identities(table)
+        twice = [clip for clip, count in Counter(clips).items() if count > 1]
         if twice:
             raise StoreError(f"the table names {len(twice)} clip(s) twice, the first {'/'.join(twice[0])}")
         known = self._index
-        new = [identity for identity in identities if identity not in known]
+        new = [clip for clip in clips if clip not in known]
         n_old, n = len(self._listed), len(self._listed) + len(new)
-        rows_of = {**known, **{identity: n_old + k for k, identity in enumerate(new)}}
-        rows = np.array([rows_of[identity] for identity in identities], dtype=np.intp)
+        rows_of = {**known, **{clip: n_old + k for k, clip in enumerate(new)}}
+        rows = np.array([rows_of[clip] for clip in clips], dtype=np.intp)
 
         self._require("frames/count", (n,), "int64")
         self._require("frames/content", (n, 32), "uint8")
         self._require("frames/stat", (n, 32), "uint8")
         self._require("frames/mean", (n, *self.parameters["size"]), "uint8")
-        for down, across in dict.fromkeys([*blocks, *self.blocks]):
-            self._require(f"u/{down}x{across}", (n, down * across * 256), "float64", fill=np.nan)
-            self._require(f"key/{down}x{across}", (n, 32), "uint8")
-            self._require(f"crc/{down}x{across}", (n,), "uint32")
-        for name, (shape, dtype) in _COLUMNS.items():
+        for kind in dict.fromkeys([*features, *self._kinds]):
+            array = self._array(f"u/{name_of(kind)}")
+            if array is not None:
+                self._require_kind(kind, n, array.shape[1])
+            elif not isinstance(kind, str):  # how long others are is known with the first clip
+                self._require_kind(kind, n, kind[0] * kind[1] * 256)
+        for name, (shape, dtype) in COLUMNS.items():
             values: Any = 1
             if name != "listed":
-                column = _subjects(table) if name == "subject" else table.get(name, [None] * len(table))
-                values = _encode(column) if name in _TEXTS else [_number(value) for value in column]
+                column = subjects_of(table) if name == "subject" else table.get(name, [None] * len(table))
+                values = encode_texts(column) if name in TEXTS else [whole_number(value) for value in column]
             old = self._columns[name]
             wanted = np.concatenate([old, np.zeros((len(new), *shape), dtype)])
             wanted[rows] = values
-            self._require(f"clips/{name}", (n, *shape), dtype, _TABLE_ROWS)
+            self._require(f"clips/{name}", (n, *shape), dtype, TABLE_ROWS)
             if new or name in self._torn or (wanted != old).any():
                 self._array(f"clips/{name}")[:n] = wanted
         self._read_table()
@@ -287,7 +311,7 @@ class FeatureStore:
     def write(
         self,
         rows: NDArray[np.intp],
-        features: Mapping[Blocks, NDArray[np.float64]],
+        features: Mapping[Kind, NDArray[np.float64]],
         *,
         content: NDArray[np.uint8],
         stat: NDArray[np.uint8],
@@ -303,100 +327,86 @@ class FeatureStore:
         rows : ndarray of shape (k,)
             As `register` gave them, increasing.
         features : dict
-            For each grid an array of shape (k, d).
-        content : ndarray of shape (k, 32)
-            SHA-256 of the clips' source files.
-        stat : ndarray of shape (k, 32)
-            SHA-256 of their names, sizes and times.
-        count : ndarray of shape (k,)
-            Frames described.
-        mean : ndarray of shape (k, height, width)
-            Mean frames.
+            For each kind an array of shape (k, d).
+        content, stat : ndarray of shape (k, 32)
+            SHA-256 of the clips' source files, and of their names, sizes and times.
+        count, mean : ndarray of shape (k,) and (k, height, width)
+            Frames described, and their mean.
         """
-        if len(set(rows // _ROWS)) != 1:
-            raise ValueError(f"rows {rows.min()} to {rows.max()} lie in more than one chunk of {_ROWS}")
+        if len(set(rows // CHUNK_ROWS)) != 1:
+            raise ValueError(f"rows {rows.min()} to {rows.max()} lie in more than one chunk of {CHUNK_ROWS}")
         # A key is what makes a row count. It goes first if there is one, and comes back last, so that whoever
         # reads between, or after the process was killed between, finds the row absent.
-        for blocks in features:
-            key = self._array(f"key/{_name(blocks)}")
-            if _chunk(key, rows[0] // _ROWS * _ROWS)[0][rows % _ROWS].any():
-                _put(key, rows, np.zeros((len(rows), 32), np.uint8))
+        for kind, u in features.items():
+            self._require_kind(kind, len(self._listed), u.shape[1])
+            key = self._array(f"key/{name_of(kind)}")
+            if read_chunk(key, rows[0] // CHUNK_ROWS * CHUNK_ROWS)[0][rows % CHUNK_ROWS].any():
+                write_rows(key, rows, np.zeros((len(rows), 32), np.uint8))
         for name, values in (("stat", stat), ("content", content), ("count", count), ("mean", mean)):
-            _put(self._array(f"frames/{name}"), rows, values)
-        for blocks, u in features.items():
-            _put(self._array(f"u/{_name(blocks)}"), rows, u)
-            _put(self._array(f"crc/{_name(blocks)}"), rows, np.array([_crc(row) for row in u], np.uint32))
-            keys = [np.frombuffer(self._key(blocks, row), np.uint8) for row in content]
-            _put(self._array(f"key/{_name(blocks)}"), rows, np.stack(keys))
+            write_rows(self._array(f"frames/{name}"), rows, values)
+        for kind, u in features.items():
+            write_rows(self._array(f"u/{name_of(kind)}"), rows, u)
+            crcs = np.array([checksum(row) for row in u], np.uint32)
+            write_rows(self._array(f"crc/{name_of(kind)}"), rows, crcs)
+            start = self._start_of_key(kind)
+            keys = [np.frombuffer(_key(start, row), np.uint8) for row in content]
+            write_rows(self._array(f"key/{name_of(kind)}"), rows, np.stack(keys))
 
     def write_stat(self, rows: NDArray[np.intp], stat: NDArray[np.uint8]) -> None:
         """Write names, sizes and times of files whose contents were found to be the same."""
-        for start in np.unique(rows // _ROWS):
-            here = rows // _ROWS == start
-            _put(self._array("frames/stat"), rows[here], stat[here])
+        order = np.argsort(rows)
+        rows, stat = rows[order], stat[order]
+        for start in np.unique(rows // CHUNK_ROWS):
+            here = rows // CHUNK_ROWS == start
+            write_rows(self._array("frames/stat"), rows[here], stat[here])
+
+    def outdated(self, kind: Kind, parameters: Mapping[str, Any], rows: NDArray[np.intp]) -> list[int]:
+        """Which of these rows lack this kind of features with these parameters, whatever their files."""
+        self._parameters_of[kind] = dict(parameters)
+        array = self._array(f"u/{name_of(kind)}")
+        if array is None:
+            return list(range(len(rows)))
+        noted = array.attrs.get("parameters", {})
+        if dict(parameters) != noted:
+            raise StoreError(
+                f"{self.path} has {title_of(kind)} with {noted}, not {dict(parameters)}; give them another "
+                "name or another store"
+            )
+        return [k for k, fault in enumerate(self._read(kind, rows, keep=False)[1]) if fault]
 
     def sources(self, rows: NDArray[np.intp]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         """Return `content` and `stat` of these rows as they were written; zeros where they were not."""
         return self._whole("frames/content")[rows], self._whole("frames/stat")[rows]
 
-    def record(self, versions: Mapping[str, str]) -> None:
-        """Note the versions of the software that is about to write."""
-        if dict(versions) not in self.versions:
-            self.versions = [*self.versions, dict(versions)]
-            self._group.attrs["versions"] = self.versions
-
     # -- parts ---------------------------------------------------------------------------------------------
 
-    def _open(self, parameters: Mapping[str, Any] | None) -> Any:
-        path = self.path
-        # A process killed at once leaves an empty folder, or one with a file that it had not put in place.
-        if not path.exists() or (path.is_dir() and all(p.suffix == ".partial" for p in path.iterdir())):
-            if self.mode == "r":
-                raise StoreError(f"{path}: there is no feature store; extract into it first")
-            if parameters is None:
-                raise StoreError(f"{path}: there is no feature store, and parameters are needed to make one")
-            if not path.parent.is_dir():
-                raise StoreError(f"{path.parent}: no such folder to make a store in; make it first")
-            attributes = {"format": FORMAT, "format_version": FORMAT_VERSION, "versions": []}
-            return self._zarr.create_group(path, attributes={**attributes, "parameters": dict(parameters)})
-        try:
-            group = self._zarr.open_group(path, mode="r" if self.mode == "r" else "r+", zarr_format=3)
-            version = group.attrs["format_version"] if group.attrs["format"] == FORMAT else None
-        except PermissionError:
-            raise
-        except (OSError, ValueError, KeyError):
-            version = None
-        if version is None:
-            raise StoreError(f"{path} is not a feature store of microexpr; give another path")
-        if version != FORMAT_VERSION:
-            raise StoreError(
-                f"{path} is in format {version}; this version of microexpr reads format {FORMAT_VERSION}"
-            )
-        return group
+    @property
+    def _kinds(self) -> list[Kind]:
+        names = self._group["u"].array_keys() if "u" in self._group else ()
+        return [kind_of(name) for name in names]
+
+    def _require_kind(self, kind: Kind, n: int, length: int) -> None:
+        """Make the arrays of a kind of features unless they are there, and see that they have n rows."""
+        name = name_of(kind)
+        parameters = self._parameters_of.get(kind)
+        attributes = {"parameters": parameters} if parameters else {}
+        self._require(f"u/{name}", (n, length), "float64", fill=np.nan, attributes=attributes)
+        self._require(f"key/{name}", (n, 32), "uint8")
+        self._require(f"crc/{name}", (n,), "uint32")
+        if self._array(f"u/{name}").shape[1] != length:
+            there = self._array(f"u/{name}").shape[1]
+            raise StoreError(f"{self.path}: {title_of(kind)} have length {there} in it, and not {length}")
 
     def _require(
-        self, name: str, shape: tuple[int, ...], dtype: str, rows: int = _ROWS, fill: float = 0
+        self, name: str, shape: tuple[int, ...], dtype: str, rows: int = CHUNK_ROWS, **options: Any
     ) -> None:
         """Make an array unless it is there, and see that it has that many rows."""
         array = self._array(name)
         if array is not None:
             if array.shape[0] < shape[0]:
-                array.resize(shape)
+                array.resize((shape[0], *array.shape[1:]))
             return
-        # Features hardly compress (zstd: 10 %, in four times the time); padded strings do. The checksum
-        # is over the bytes as stored, so a file that was cut is an error, not zeros.
-        codecs = [self._zarr.codecs.Crc32cCodec()]
-        if name.startswith("clips/"):
-            codecs.insert(0, self._zarr.codecs.GzipCodec(level=1))
-        self._known[name] = self._group.create_array(
-            name,
-            shape=shape,
-            chunks=(rows, *shape[1:]),
-            dtype=dtype,
-            compressors=codecs,
-            fill_value=fill,
-            config={"write_empty_chunks": True},
-        )
+        self._known[name] = create_array(self._group, name, shape, dtype, rows, **options)
 
     def _array(self, name: str) -> Any:
         """Return the array of that name, opened once, or None."""
@@ -414,14 +424,14 @@ class FeatureStore:
         self._torn: set[str] = set()
         self._columns: dict[str, NDArray[Any]] = {}
         lost = np.zeros(n, dtype=bool)
-        for name, (shape, dtype) in _COLUMNS.items():
+        for name, (shape, dtype) in COLUMNS.items():
             if n == 0:
                 self._columns[name] = np.zeros((0, *shape), dtype)
                 continue
-            self._columns[name], torn = _all(self._array(f"clips/{name}"), n)
+            self._columns[name], torn = read_rows(self._array(f"clips/{name}"), n)
             if torn.any():
                 self._torn.add(name)
-                if name in _TEXTS[:3]:  # nobody knows any more which clips these are
+                if name in TEXTS[:3]:  # nobody knows any more which clips these are
                     lost |= torn
         # A file that is gone reads as zeros: a clip without a name.
         lost |= (self._columns["listed"] == 1) & ~self._columns["clip"].any(axis=1)
@@ -432,142 +442,57 @@ class FeatureStore:
             self._columns["listed"][lost] = 0
             self._torn.add("listed")
         self._listed = self._columns["listed"] == 1
-        identities = zip(*(_decode(self._columns[name]) for name in _TEXTS[:3]), strict=True)
+        identities = zip(*(decode_texts(self._columns[name]) for name in TEXTS[:3]), strict=True)
         self._index = {identity: row for row, identity in enumerate(identities) if self._listed[row]}
 
     def _rows(self, table: pd.DataFrame) -> NDArray[np.intp]:
         """Row of each clip, -1 where there is none."""
-        return np.array([self._index.get(identity, -1) for identity in _identities(table)], dtype=np.intp)
+        return np.array([self._index.get(identity, -1) for identity in identities(table)], dtype=np.intp)
 
     def _whole(self, name: str) -> NDArray[Any]:
-        return _all(self._array(name), len(self._listed))[0]
+        return read_rows(self._array(name), len(self._listed))[0]
 
     def _read(
-        self, blocks: Blocks, rows: NDArray[np.intp], keep: bool = True
+        self, kind: Kind, rows: NDArray[np.intp], keep: bool = True
     ) -> tuple[NDArray[np.float64], list[str]]:
         """Features of these rows (none if not to keep) and, for each of them, what is wrong with it or ""."""
-        name = _name(blocks)
-        u, keys, crcs = (self._array(f"{part}/{name}") for part in ("u", "key", "crc"))
-        if u is None or keys is None or crcs is None:
-            there = ", ".join(map(_name, self.blocks)) or "none"
-            raise StoreError(f"{self.path} has no features in {name} blocks; it has {there}")
+        name = name_of(kind)
+        u = self._array(f"u/{name}")
+        if u is None or self._array(f"key/{name}") is None or self._array(f"crc/{name}") is None:
+            there = ", ".join([*map(name_of, self.blocks), *self.features]) or "none"
+            raise StoreError(f"{self.path} has no features in {title_of(kind)}; it has {there}")
         keys, crcs = self._whole(f"key/{name}"), self._whole(f"crc/{name}")
-        contents = self._whole("frames/content")
+        contents, start_of_key = self._whole("frames/content"), self._start_of_key(kind)
         X = np.empty((len(rows) if keep else 0, u.shape[1]))
-        whys = [_ABSENT] * len(rows)
+        faults = [_ABSENT] * len(rows)
         positions = np.flatnonzero(rows >= 0)
-        for start in np.unique(rows[positions] // _ROWS) * _ROWS:
+        for start in np.unique(rows[positions] // CHUNK_ROWS) * CHUNK_ROWS:
             chunk, whole = None, True
-            for position in positions[rows[positions] // _ROWS * _ROWS == start]:
+            for position in positions[rows[positions] // CHUNK_ROWS * CHUNK_ROWS == start]:
                 row = rows[position]
                 if not keys[row].any():
                     continue
-                if keys[row].tobytes() != self._key(blocks, contents[row]):
-                    whys[position] = _OUTDATED
+                if keys[row].tobytes() != _key(start_of_key, contents[row]):
+                    faults[position] = _OUTDATED
                     continue
                 if chunk is None:
-                    chunk, whole = _chunk(u, int(start))
+                    chunk, whole = read_chunk(u, int(start))
                 values = chunk[row - start]
-                whys[position] = "" if whole and _crc(values) == crcs[row] else _DAMAGED
+                faults[position] = "" if whole and checksum(values) == crcs[row] else _DAMAGED
                 if keep:
                     X[position] = values
-        return X, whys
+        return X, faults
 
-    def _key(self, blocks: Blocks, content: NDArray[np.uint8]) -> bytes:
-        key = self._prefix.copy()
-        key.update(_name(blocks).encode() + content.tobytes())
-        return key.digest()
-
-
-def _import_zarr() -> Any:
-    try:
-        import zarr
-        import zarr.codecs
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(f"feature stores need zarr ({error}); install microexpr[store]") from error
-    return zarr
+    def _start_of_key(self, kind: Kind) -> Any:
+        """Hash what a row's key depends on besides its content."""
+        parameters = self._array(f"u/{name_of(kind)}").attrs.get("parameters", {})
+        start = self._prefix.copy()
+        start.update(name_of(kind).encode())
+        start.update(json.dumps(parameters, sort_keys=True).encode() if parameters else b"")
+        return start
 
 
-def _name(blocks: Blocks) -> str:
-    return f"{blocks[0]}x{blocks[1]}"
-
-
-def _subjects(table: pd.DataFrame) -> Iterator[str]:
-    """Subjects without the data set's name that `combine` puts before them."""
-    for dataset, subject in zip(table["dataset"], table["subject"], strict=True):
-        yield str(subject).removeprefix(f"{dataset}/")
-
-
-def _identities(table: pd.DataFrame) -> list[tuple[str, str, str]]:
-    return list(zip(map(str, table["dataset"]), _subjects(table), map(str, table["clip"]), strict=True))
-
-
-def _number(value: Any) -> int:
-    try:
-        return int(value)
-    except (TypeError, ValueError):  # NA
-        return -1
-
-
-def _encode(texts: Iterable[Any]) -> NDArray[np.uint8]:
-    """UTF-8, padded with zero bytes."""
-    encoded = [str("" if text is None else text).encode() for text in texts]
-    longest = max(encoded, key=len, default=b"")
-    if len(longest) > _WIDTH:
-        raise StoreError(
-            f"{longest.decode()!r} has {len(longest)} bytes; a store's strings have at most {_WIDTH}"
-        )
-    return np.array(encoded, dtype=f"S{_WIDTH}").view(np.uint8).reshape(-1, _WIDTH)
-
-
-def _decode(column: NDArray[np.uint8]) -> NDArray[Any]:
-    texts = np.empty(len(column), dtype=object)
-    texts[:] = [row.tobytes().rstrip(b"\0").decode("utf-8", "replace") for row in column]
-    return texts
-
-
-def _crc(u: NDArray[np.float64]) -> int:
-    return zlib.crc32(np.ascontiguousarray(u, dtype="<f8").data)
-
-
-def _all(array: Any, n: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    """Read the first n rows of an array; where a chunk is damaged, its fill value and True."""
-    torn = np.zeros(n, dtype=bool)
-    try:
-        return array[:n], torn
-    except Exception as error:
-        _raise_unless_damage(error)
-    values = np.full((n, *array.shape[1:]), array.fill_value, dtype=array.dtype)
-    for start in range(0, n, array.chunks[0]):
-        chunk, whole = _chunk(array, start)
-        stop = min(n, start + array.chunks[0])
-        values[start:stop] = chunk[: stop - start]
-        torn[start:stop] = not whole
-    return values, torn
-
-
-def _chunk(array: Any, start: int) -> tuple[NDArray[Any], bool]:
-    """Read the chunk that starts at this row, and whether it is whole; if not, its fill value."""
-    stop = min(start + array.chunks[0], array.shape[0])
-    try:
-        return array[start:stop], True
-    except Exception as error:
-        _raise_unless_damage(error)
-    return np.full((stop - start, *array.shape[1:]), array.fill_value, dtype=array.dtype), False
-
-
-def _raise_unless_damage(error: Exception) -> None:
-    """Which exception a codec raises for damaged bytes is no part of its contract; these it is not."""
-    if isinstance(error, (OSError, MemoryError)):
-        raise error
-
-
-def _put(array: Any, rows: NDArray[np.intp], values: NDArray[Any]) -> None:
-    """Write rows of one chunk: zarr puts a chunk's file in place as a whole, so all or none of it."""
-    start = int(rows[0]) // array.chunks[0] * array.chunks[0]
-    if len(rows) == array.chunks[0]:
-        chunk = values
-    else:
-        chunk, _ = _chunk(array, start)
-        chunk[rows - start] = values
-    array[start : start + len(chunk)] = chunk
+def _key(start: Any, content: NDArray[np.uint8]) -> bytes:
+    key = start.copy()
+    key.update(content.tobytes())
+    return key.digest()

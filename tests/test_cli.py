@@ -97,7 +97,8 @@ def test_demo(tmp_path):
     assert rows["simulated data"] == ["accuracy", "UF1", "UAR"]
     # the printed table is what the functions give
     table = microexpr.read_casme2("data")
-    X, table = microexpr.extract(table)
+    clips = microexpr.extract(table)
+    X, table = clips.X, clips.table
     scores = microexpr.loso(X, table["emotion"], table["subject"], microexpr.make_classifier("all"))
     assert rows["all features"] == [
         f"{100 * scores.accuracy:.1f}",
@@ -137,9 +138,12 @@ def test_without_the_extras(tmp_path, videos):
         ("av", ["describe", videos.face], "microexpr[video]"),
         ("skimage", ["describe", videos.face], "microexpr[face]"),
         ("pandas", ["demo", *DEMO], "microexpr[datasets]"),
+        ("av skimage", ["describe", videos.face], "needs av, scikit-image; install microexpr[video,face]"),
+        ("zarr openpyxl", ["extract", "casme2", "x"], "needs openpyxl, zarr; install microexpr[store]"),
+        ("zarr pandas", ["evaluate", "casme2", "x"], "needs pandas, zarr; install microexpr[store]"),
     ]:
         code = (
-            f"import sys; sys.modules[{module!r}] = None\n"
+            f"import sys; sys.modules.update(dict.fromkeys({module.split()!r}))\n"
             "from microexpr.cli import main; sys.exit(main(sys.argv[1:]))"
         )
         done = subprocess.run(
@@ -303,7 +307,7 @@ def test_extract(tmp_path, capsys):
     store = FeatureStore("casme2.zarr")
     assert store.blocks == [(2, 2), (4, 4)]
     table = microexpr.read_casme2("data")
-    X, _ = microexpr.extract(table, blocks=(4, 4), size=(32, 32))
+    X = microexpr.extract(table, blocks=(4, 4), size=(32, 32)).X
     np.testing.assert_array_equal(store.load((4, 4), table), X)
 
     # a damaged file: named, the others kept, and what was right is not done again

@@ -34,7 +34,7 @@ def test_against_a_loop(clips):
         svm = SVC(kernel="linear", C=2.0).fit((X[train] - mean) / std, y[train])
         expected[~train] = svm.predict((X[~train] - mean) / std)
     scores = loso(X, y, groups, make_classifier("all", C=2.0))
-    np.testing.assert_array_equal(scores.predictions, expected)
+    np.testing.assert_array_equal(scores.predicted, expected)
     assert scores.accuracy == np.mean(expected == y)
 
 
@@ -43,9 +43,9 @@ def test_scores_are_pooled_over_folds(clips):
     scores = loso(X, y, groups, make_classifier(10))
     recall, f1 = [], []
     for label in scores.labels:
-        hit = np.sum((scores.predictions == label) & (y == label))
+        hit = np.sum((scores.predicted == label) & (y == label))
         recall.append(hit / np.sum(y == label))
-        f1.append(2 * hit / (np.sum(y == label) + np.sum(scores.predictions == label)))
+        f1.append(2 * hit / (np.sum(y == label) + np.sum(scores.predicted == label)))
     np.testing.assert_allclose(scores.recall, recall)
     assert scores.uar == pytest.approx(np.mean(recall))
     assert scores.uf1 == pytest.approx(np.mean(f1))
@@ -61,7 +61,7 @@ def test_nothing_of_the_test_subject_is_seen_in_training(clips):
     twice = np.vstack([X, X])
     scores = loso(twice, np.tile(y, 2), np.tile(groups, 2), KNeighborsClassifier(1))
     np.testing.assert_array_equal(
-        scores.predictions[: len(y)], loso(X, y, groups, KNeighborsClassifier(1)).predictions
+        scores.predicted[: len(y)], loso(X, y, groups, KNeighborsClassifier(1)).predicted
     )
     leaky = KNeighborsClassifier(1).fit(X, y).predict(X)
     assert (leaky == y).all()
@@ -73,7 +73,7 @@ def test_order_of_the_samples_does_not_matter(clips):
     order = np.random.default_rng(1).permutation(len(y))
     scores = loso(X, y, groups, make_classifier(10))
     shuffled = loso(X[order], y[order], groups[order], make_classifier(10))
-    np.testing.assert_array_equal(shuffled.predictions, scores.predictions[order])
+    np.testing.assert_array_equal(shuffled.predicted, scores.predicted[order])
 
 
 def test_a_class_that_is_never_predicted_scores_zero():
@@ -125,14 +125,12 @@ def test_labels_and_subjects_of_any_array(clips):
     for labels in (y.tolist(), y[:, None], y.astype(object), pd.Series(y, dtype="category"), pd.array(y)):
         for people in (groups.tolist(), pd.array(groups), pd.Series(groups, index=groups[::-1])):
             scores = loso(pd.DataFrame(X), labels, people, make_classifier("all"))
-            np.testing.assert_array_equal(scores.predictions, expected.predictions)
+            np.testing.assert_array_equal(scores.predicted, expected.predicted)
             np.testing.assert_array_equal(scores.groups, groups)
     for labels in (codes, pd.array(codes), pd.Series(codes).astype("Int8")):
         scores = loso(X, labels, groups, make_classifier("all"))
         assert scores.labels.dtype.kind == "i"
-        np.testing.assert_array_equal(
-            scores.predictions, np.searchsorted(expected.labels, expected.predictions)
-        )
+        np.testing.assert_array_equal(scores.predicted, np.searchsorted(expected.labels, expected.predicted))
     whether = loso(X, pd.array(y == "disgust"), groups, make_classifier("all"))
     assert whether.labels.tolist() == [False, True]
 
@@ -169,16 +167,16 @@ def test_what_is_missing_or_mixed_is_refused(clips, name, damage, error, message
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"labels": np.array(["a", "b"])}, "^(y|predictions) holds 'c', which is not in labels"),
+        ({"labels": np.array(["a", "b"])}, "^(y|predicted) holds 'c', which is not in labels"),
         ({"labels": np.array(["b", "a", "c"])}, "^labels is .*sorted"),
         ({"labels": np.array(["a", "b", "c", "c"])}, "^labels is .*each class once"),
-        ({"groups": np.arange(3)}, r"^y, predictions and groups have \[60, 60, 3\] samples"),
+        ({"groups": np.arange(3)}, r"^y, predicted, groups and clips have \[60, 60, 3, 60\] samples"),
     ],
 )
 def test_scores_that_do_not_fit_together(change, message):
     """The bootstrap would count them in another class's cell."""
     scores = random_scores()
-    fields = {name: getattr(scores, name) for name in ("y", "predictions", "groups", "labels")}
+    fields = {name: getattr(scores, name) for name in ("y", "predicted", "groups", "labels")}
     with pytest.raises(ValueError, match=message):
         Scores(**{**fields, **change})
 
@@ -219,7 +217,7 @@ def test_bootstrap_against_loops():
                 for _ in range(n)
             ]
         )
-        one = Scores(scores.y[clips], scores.predictions[clips], scores.groups[clips], scores.labels)
+        one = Scores(scores.y[clips], scores.predicted[clips], scores.groups[clips], scores.labels)
         for measure, values in resampled.items():
             assert values[at] == pytest.approx(getattr(one, measure), abs=1e-12), measure
 
@@ -244,7 +242,7 @@ def test_an_interval_over_clips_would_be_too_narrow():
     right = np.repeat(np.arange(10) < 5, 20)
     y = np.full(200, "a")
     people = Scores(y, np.where(right, "a", "b"), np.repeat(range(10), 20), np.array(["a", "b"]))
-    clips = Scores(y, people.predictions, np.arange(200), people.labels)
+    clips = Scores(y, people.predicted, np.arange(200), people.labels)
     widths = [np.diff(interval(bootstrap(scores)["accuracy"]))[0] for scores in (people, clips)]
     assert widths[0] > 3 * widths[1]
 
@@ -282,7 +280,7 @@ def test_mcnemar_wants_the_same_samples():
 def test_by_subject_and_parts():
     scores = random_scores()
     by_subject = scores.by_subject
-    assert sum(right for right, _ in by_subject.values()) == np.sum(scores.y == scores.predictions)
+    assert sum(right for right, _ in by_subject.values()) == np.sum(scores.y == scores.predicted)
     for subject, (right, n) in by_subject.items():
         part = scores.part(scores.groups == subject)
         assert (part.accuracy, len(part.y)) == (right / n, n)
@@ -333,7 +331,7 @@ def test_pooled_with_any_folds(clips):
     folds = [(np.arange(30, 60), np.arange(10)), (np.arange(20), np.arange(50, 60))]
     scores = pooled(X, y, groups, folds, make_classifier("all"))
     expected = [make_classifier("all").fit(X[a], y[a]).predict(X[b]) for a, b in folds]
-    np.testing.assert_array_equal(scores.predictions, np.concatenate(expected))
+    np.testing.assert_array_equal(scores.predicted, np.concatenate(expected))
     np.testing.assert_array_equal(scores.groups, np.r_[groups[:10], groups[50:]])
     with pytest.raises(ValueError, match="sample 0 is tested in two folds"):
         pooled(X, y, groups, [folds[0], folds[0]], make_classifier("all"))

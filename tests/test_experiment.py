@@ -18,7 +18,7 @@ import microexpr
 from l21 import L21Selector
 from microexpr import loso, make_classifier
 from microexpr.cli import main
-from microexpr.experiment import QUOTED, Settings, evaluate, repeat, splits
+from microexpr.experiment import QUOTED, Settings, evaluate, repeat, save_evaluation, splits
 
 # That W has fewer non-zero rows than N is said by the evaluation; the Pipeline it is compared with warns.
 pytestmark = pytest.mark.filterwarnings("ignore:only .* rows of W:UserWarning")
@@ -67,7 +67,7 @@ def data():
 @pytest.fixture(scope="module")
 def evaluation(data):
     features, table = data
-    return evaluate(features.__getitem__, table, SMALL, n_jobs=1)
+    return evaluate(features, table, SMALL, n_jobs=1)
 
 
 def arrays(data):
@@ -79,7 +79,7 @@ def test_as_published_is_the_pipeline_in_loso(data, evaluation):
     X, y, groups = arrays(data)
     for row, n in zip(evaluation.rows, ("all", 40), strict=False):
         expected = loso(X, y, groups, make_classifier(n, C=1.0))
-        np.testing.assert_array_equal(row.scores.predictions, expected.predictions)
+        np.testing.assert_array_equal(row.scores.predicted, expected.predicted)
         assert (row.scores.accuracy, row.scores.uf1, row.scores.uar) == (
             expected.accuracy,
             expected.uf1,
@@ -89,10 +89,10 @@ def test_as_published_is_the_pipeline_in_loso(data, evaluation):
 
 def test_fig_4_is_the_pipeline_in_loso_for_every_cell(data, evaluation):
     features, table = data
-    assert set(evaluation.sweep) == {(b, n) for b in (1, 2) for n in (10, 40, 120)}
-    for (b, n), scores in evaluation.sweep.items():
-        expected = loso(features[b, b], table["emotion"], table["subject"], make_classifier(n))
-        np.testing.assert_array_equal(scores.predictions, expected.predictions)
+    assert set(evaluation.sweep) == {((b, b), n) for b in (1, 2) for n in (10, 40, 120)}
+    for (blocks, n), scores in evaluation.sweep.items():
+        expected = loso(features[blocks], table["emotion"], table["subject"], make_classifier(n))
+        np.testing.assert_array_equal(scores.predicted, expected.predicted)
 
 
 @pytest.mark.parametrize(
@@ -121,13 +121,13 @@ def test_what_is_chosen_inside_against_nested_loops(data, evaluation, row, sever
         chosen.append((best["select"], best["svm"].C))
         expected[test] = clone(best).fit(X[train], y[train]).predict(X[test])
     found = evaluation.rows[row]
-    np.testing.assert_array_equal(found.scores.predictions, expected)
+    np.testing.assert_array_equal(found.scores.predicted, expected)
     assert [C for _, C in chosen] == found.C
     assert found.n_features == [1024 if s == "passthrough" else s.n_features_to_select for s, _ in chosen]
 
 
 def test_the_optimistic_row_is_the_best_of_those_on_the_test_clips(evaluation):
-    best = max(scores.accuracy for (b, _), scores in evaluation.sweep.items() if b == 2)
+    best = max(scores.accuracy for (b, _), scores in evaluation.sweep.items() if b == (2, 2))
     assert evaluation.rows[6].scores.accuracy == best
     assert "optimistic" in evaluation.rows[6].basis
 
@@ -140,15 +140,15 @@ def test_nothing_of_the_test_subject_is_seen_in_training(data, evaluation):
     changed.attrs = table.attrs
     changed.loc[left_out, "emotion"] = "others"
     moved = {blocks: X.copy() for blocks, X in features.items()}
-    again = evaluate(moved.__getitem__, changed, SMALL, n_jobs=1)
+    again = evaluate(moved, changed, SMALL, n_jobs=1)
     for row, other in zip(evaluation.rows[:6], again.rows[:6], strict=True):
         np.testing.assert_array_equal(
-            row.scores.predictions[left_out], other.scores.predictions[left_out], row.basis
+            row.scores.predicted[left_out], other.scores.predicted[left_out], row.basis
         )
         assert (row.n_features[2], row.C[2]) == (other.n_features[2], other.C[2])
     for X in moved.values():
         X[left_out] = 1e3 * np.random.default_rng(1).standard_normal(X[left_out].shape)
-    again = evaluate(moved.__getitem__, table, SMALL, n_jobs=1)
+    again = evaluate(moved, table, SMALL, n_jobs=1)
     for row, other in zip(evaluation.rows[:6], again.rows[:6], strict=True):
         assert (row.n_features[2], row.C[2]) == (other.n_features[2], other.C[2])
 
@@ -169,32 +169,32 @@ def test_weights_are_the_rows_of_w_summed_by_block(data, evaluation):
 def test_processes_and_their_number_change_nothing(data, evaluation):
     features, table = data
     threads = [library["num_threads"] for library in threadpool_info()]
-    two = evaluate(features.__getitem__, table, SMALL, n_jobs=2)
+    two = evaluate(features, table, SMALL, n_jobs=2)
     assert json.dumps(two.results()) == json.dumps(evaluation.results())
     assert [library["num_threads"] for library in threadpool_info()] == threads
 
 
 def test_only_the_tables(data, evaluation):
     features, table = data
-    short = evaluate({(2, 2): features[2, 2]}.__getitem__, table, Settings(**ONLY_TABLES), n_jobs=1)
+    short = evaluate({(2, 2): features[2, 2]}, table, Settings(**ONLY_TABLES), n_jobs=1)
     assert len(short.rows) == 2
     assert short.sweep == {}
     for row, other in zip(short.rows, evaluation.rows, strict=False):
-        np.testing.assert_array_equal(row.scores.predictions, other.scores.predictions)
+        np.testing.assert_array_equal(row.scores.predicted, other.scores.predicted)
         assert row.intervals == other.intervals
 
 
 def test_across_data_sets():
     """Trained on the first, tested on the second; the same subject names are other people."""
     features, table = make_data(subjects=3, datasets=("CASME II", "SAMM"))
-    cross = evaluate(features.__getitem__, table, Settings(protocol="cross", **ONLY_TABLES), n_jobs=1)
+    cross = evaluate(features, table, Settings(protocol="cross", **ONLY_TABLES), n_jobs=1)
     second = (table["dataset"] == "SAMM").to_numpy()
     X, y = features[2, 2], table["emotion"].to_numpy(dtype=str)
     expected = make_classifier(40).fit(X[~second], y[~second]).predict(X[second])
-    np.testing.assert_array_equal(cross.rows[1].scores.predictions, expected)
+    np.testing.assert_array_equal(cross.rows[1].scores.predicted, expected)
     assert set(cross.table["dataset"]) == {"SAMM"}
 
-    composite = evaluate(features.__getitem__, table, Settings(protocol="composite", **ONLY_TABLES), n_jobs=1)
+    composite = evaluate(features, table, Settings(protocol="composite", **ONLY_TABLES), n_jobs=1)
     assert len(composite.rows[0].C) == 6  # three people of each
     parts = composite.by_dataset(composite.rows[1])
     right = sum(part.accuracy * len(part.y) for part in parts.values())
@@ -206,7 +206,7 @@ def test_across_data_sets():
 def test_other_protocols(data, protocol, folds):
     features, table = data
     settings = Settings(protocol=protocol, blocks=1, n_features=10, sweep=False, nested=False, n_splits=2)
-    done = evaluate(features.__getitem__, table, settings, n_jobs=1)
+    done = evaluate(features, table, settings, n_jobs=1)
     assert len(done.rows[0].C) == folds
     assert len(done.table) == len(table)
     assert done.quoted == {}  # the paper's figures are of another protocol
@@ -219,7 +219,7 @@ def test_quoted_figures_stand_beside_what_compares_only(data, evaluation):
     other = table.copy()
     other.attrs = {"selection": "composite"}
     settings = Settings(blocks=1, n_features=10, sweep=False, nested=False)
-    assert evaluate(features.__getitem__, other, settings, n_jobs=1).quoted == {}
+    assert evaluate(features, other, settings, n_jobs=1).quoted == {}
 
 
 def test_everything_of_a_simulation_says_so(data, tmp_path):
@@ -229,12 +229,12 @@ def test_everything_of_a_simulation_says_so(data, tmp_path):
     settings = Settings(
         blocks=1, n_features=10, sweep=True, sweep_blocks=(1,), sweep_n_features=(10,), nested=False
     )
-    done = evaluate(features.__getitem__, simulated, settings, n_jobs=1)
+    done = evaluate(features, simulated, settings, n_jobs=1)
     text = str(done)
     assert text.startswith("SIMULATED")
     assert all(line.startswith(("quoted", "simulated")) for line in text.split("\n\n")[1].splitlines()[1:])
     assert "measured" not in text
-    for path in done.save(tmp_path):
+    for path in save_evaluation(done, tmp_path):
         if path.suffix == ".csv":
             with path.open(newline="", encoding="utf-8") as file:
                 assert {line["source"] for line in csv.DictReader(file)} <= {"simulated", "quoted"}
@@ -242,7 +242,7 @@ def test_everything_of_a_simulation_says_so(data, tmp_path):
 
 
 def test_saved_files_hold_the_figures(evaluation, tmp_path):
-    names = {path.name for path in evaluation.save(tmp_path / "new")}
+    names = {path.name for path in save_evaluation(evaluation, tmp_path / "new")}
     tables = {"table", "comparisons", "sweep", "subjects", "predictions", "weights"}
     assert names == {"evaluation.json", "evaluation.txt", *(f"{name}.csv" for name in tables)}
     read = {name: pd.read_csv(tmp_path / "new" / f"{name}.csv", dtype={"subject": str}) for name in tables}
@@ -251,7 +251,7 @@ def test_saved_files_hold_the_figures(evaluation, tmp_path):
     assert measured["accuracy"].tolist() == [row.scores.accuracy for row in rows]
     assert measured["recall others"].tolist() == [row.scores.recall[1] for row in rows]
     assert read["comparisons"]["McNemar p"].tolist() == [pair.test.p for pair in evaluation.comparisons]
-    assert read["predictions"].iloc[:, -1].tolist() == rows[-1].scores.predictions.tolist()
+    assert read["predictions"].iloc[:, -1].tolist() == rows[-1].scores.predicted.tolist()
     clips = read["predictions"]
     right = clips["1 with selection (as published)"] == clips["true"]
     assert read["subjects"]["1 with selection (as published)"].tolist() == (
@@ -262,7 +262,7 @@ def test_saved_files_hold_the_figures(evaluation, tmp_path):
     for row in rows:
         assert f"{100 * row.scores.accuracy:.1f} %" in text
     again = json.loads((tmp_path / "new" / "evaluation.json").read_text())
-    assert again["results"]["sweep"][0]["accuracy"] == evaluation.sweep[1, 10].accuracy
+    assert again["results"]["sweep"][0]["accuracy"] == evaluation.sweep[(1, 1), 10].accuracy
 
 
 def test_classes_that_a_fold_never_saw(data):
@@ -271,7 +271,7 @@ def test_classes_that_a_fold_never_saw(data):
     alone = table.copy()
     alone.attrs = table.attrs
     alone.loc[table["subject"] == "03", "emotion"] = "fear"
-    done = evaluate(features.__getitem__, alone, SMALL, n_jobs=1)
+    done = evaluate(features, alone, SMALL, n_jobs=1)
     for row in done.rows:
         recall = dict(zip(row.scores.labels, row.scores.recall, strict=True))
         assert recall["fear"] == 0
@@ -303,7 +303,7 @@ def test_classes_that_a_fold_never_saw(data):
 def test_errors(data, change, message):
     features, table = data
     with pytest.raises(ValueError, match=message):
-        evaluate(features.__getitem__, table, Settings(**{**ONLY_TABLES, **change}), n_jobs=1)
+        evaluate(features, table, Settings(**{**ONLY_TABLES, **change}), n_jobs=1)
 
 
 def test_features_of_other_clips_are_refused(data):
@@ -322,9 +322,9 @@ def test_a_table_that_is_not_whole_is_refused(data, name):
     torn = table.copy()
     torn.loc[4, name] = None
     with pytest.raises(ValueError, match=f"^{name} is missing in row 4 of the table"):
-        evaluate(features.__getitem__, torn, Settings(**ONLY_TABLES), n_jobs=1)
+        evaluate(features, torn, Settings(**ONLY_TABLES), n_jobs=1)
     with pytest.raises(ValueError, match=f"^the table has no column {name}"):
-        evaluate(features.__getitem__, table.drop(columns=name), Settings(**ONLY_TABLES), n_jobs=1)
+        evaluate(features, table.drop(columns=name), Settings(**ONLY_TABLES), n_jobs=1)
 
 
 def test_masked_features_are_refused(data):
@@ -381,11 +381,11 @@ def test_evaluate_on_simulated_files(folder):
     assert "SIMULATED clips, not real micro-expressions" in text
     assert (folder / "out" / "evaluation.txt").read_text() in text
     table = microexpr.read_casme2(folder / "data")
-    X, table = microexpr.extract(table, blocks=(2, 2))
-    scores = loso(X, table["emotion"], table["subject"], make_classifier(40))
+    clips = microexpr.extract(table, blocks=(2, 2))
+    scores = loso(clips.X, clips.table["emotion"], clips.table["subject"], make_classifier(40))
     content = json.loads((folder / "out" / "evaluation.json").read_text())
     row = content["results"]["rows"][1]
-    assert row["predictions"] == scores.predictions.tolist()
+    assert row["predictions"] == scores.predicted.tolist()
     assert row["uf1"] == scores.uf1
     for name in ("table", "confusion", "confusion_without", "subjects", "sweep", "face"):
         assert Image.open(folder / "out" / f"{name}.png").size[0] >= 1000

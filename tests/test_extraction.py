@@ -17,11 +17,11 @@ def table(tmp_path_factory):
 
 def test_several_grids_are_those_of_one(table):
     grids = [(2, 2), (4, 3), (2, 2)]
-    features, kept = extract(table, blocks=grids)
-    assert list(features) == [(2, 2), (4, 3)]
-    for grid, X in features.items():
-        np.testing.assert_array_equal(X, extract(table, blocks=grid)[0])
-    assert len(kept) == 6
+    clips = extract(table, blocks=grids)
+    assert list(clips.features) == [(2, 2), (4, 3)]
+    for grid, X in clips.features.items():
+        np.testing.assert_array_equal(X, extract(table, blocks=grid).X)
+    assert len(clips.table) == 6
 
 
 def test_the_frames_are_decoded_once(table, monkeypatch):
@@ -37,7 +37,7 @@ def test_the_frames_are_decoded_once(table, monkeypatch):
     "options", [{"stabilise": "integer"}, {"stabilise": "subpixel"}, {"n_frames": 9}, {"size": (64, 50)}]
 )
 def test_options_of_the_frames(table, options):
-    X, _ = extract(table, blocks=(2, 2), **options)
+    X = extract(table, blocks=(2, 2), **options).X
     for u, frames in zip(X, table["frames"], strict=True):
         np.testing.assert_array_equal(u, describe(read_frames(frames, **options), blocks=(2, 2)))
 
@@ -45,7 +45,7 @@ def test_options_of_the_frames(table, options):
 @pytest.mark.parametrize("n_jobs", [1, 2, 5])
 def test_the_same_bits_at_any_number_of_threads(table, n_jobs):
     np.testing.assert_array_equal(
-        extract(table, blocks=(2, 2), n_jobs=n_jobs)[0], extract(table, blocks=(2, 2))[0]
+        extract(table, blocks=(2, 2), n_jobs=n_jobs).X, extract(table, blocks=(2, 2)).X
     )
 
 
@@ -58,20 +58,19 @@ def test_clips_that_cannot_be_described_stop_no_other(table, tmp_path):
     broken.at[3, "frames"] = [tmp_path / "gone.jpg", *table["frames"][3]]
     broken.at[4, "frames"] = []
     for store in (None, tmp_path / "x.zarr"):
-        features, kept = extract(broken, store, blocks=(2, 2))
-        X = features if store is None else features.load((2, 2), kept)
-        np.testing.assert_array_equal(X, extract(table.iloc[[0, 5]], blocks=(2, 2))[0])
-        assert kept["clip"].tolist() == table["clip"][[0, 5]].tolist()
+        clips = extract(broken, store, blocks=(2, 2))
+        np.testing.assert_array_equal(clips.X, extract(table.iloc[[0, 5]], blocks=(2, 2)).X)
+        assert clips.table["clip"].tolist() == table["clip"][[0, 5]].tolist()
         for line, words in zip(
-            kept.attrs["problems"],
+            map(str, clips.problems),
             ["reg_img9.jpg is not a readable image", "has 1 frame(s)", "gone.jpg", "no frames"],
             strict=True,
         ):
             assert line.startswith("clip sub")
             assert words in line
     # mended, they are computed, and they alone
-    _, kept = extract(table, tmp_path / "x.zarr", blocks=(2, 2))
-    assert (kept.attrs["computed"], kept.attrs["skipped"]) == (4, 2)
+    clips = extract(table, tmp_path / "x.zarr", blocks=(2, 2))
+    assert (clips.n_computed, clips.n_skipped) == (4, 2)
 
 
 def test_no_clip_at_all(table, tmp_path):

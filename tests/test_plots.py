@@ -45,7 +45,7 @@ def evaluation():
         nested=False,
         n_resamples=100,
     )
-    return evaluate(features.__getitem__, table, settings, face=rng.uniform(0, 255, (40, 32)), n_jobs=1)
+    return evaluate(features, table, settings, face=rng.uniform(0, 255, (40, 32)), n_jobs=1)
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def test_subjects(evaluation, ax):
 def test_sweep(evaluation, ax):
     assert plot_sweep(evaluation, ax) is ax
     assert [line.get_label() for line in ax.lines] == ["1 × 1", "2 × 2"]
-    for line, blocks in zip(ax.lines, (1, 2), strict=True):
+    for line, blocks in zip(ax.lines, [(1, 1), (2, 2)], strict=True):
         assert line.get_xdata().tolist() == [5, 20, 80]
         assert line.get_ydata().tolist() == [100 * evaluation.sweep[blocks, n].accuracy for n in (5, 20, 80)]
     assert len({line.get_color() for line in ax.lines}) == len({line.get_marker() for line in ax.lines}) == 2

@@ -266,7 +266,8 @@ def test_no_data_set(tmp_path, copy):
 
 def test_extract_is_describe_of_each_clip(small):
     table = read_casme2(small)
-    X, kept = extract(table, blocks=(4, 4))
+    clips = extract(table, blocks=(4, 4))
+    X, kept = clips.X, clips.table
     assert X.shape == (7, 4 * 4 * 256)
     assert kept.equals(table)
     for row, u in zip(table.itertuples(), X, strict=True):
@@ -277,10 +278,11 @@ def test_a_damaged_frame_leaves_out_its_clip_only(copy):
     table = read_casme2(copy)
     broken = table["frames"][2][1]
     broken.write_bytes(broken.read_bytes()[:300])
-    X, kept = extract(table, blocks=(2, 2))
+    clips = extract(table, blocks=(2, 2))
+    X, kept = clips.X, clips.table
     assert len(X) == len(kept) == 6
     assert table["clip"][2] not in kept[kept["subject"] == table["subject"][2]]["clip"].to_list()
-    (problem,) = kept.attrs["problems"]
+    (problem,) = map(str, clips.problems)
     assert problem.startswith(f"clip sub{table['subject'][2]}/{table['clip'][2]}: {broken}")
     for path in copy.rglob("*.jpg"):
         path.write_bytes(b"")

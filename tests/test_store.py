@@ -30,7 +30,7 @@ def table(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def features(table):
-    return extract(table, blocks=GRIDS, size=SIZE)[0]
+    return extract(table, blocks=GRIDS, size=SIZE).features
 
 
 @pytest.fixture
@@ -60,8 +60,9 @@ def chunk_files(path):
 
 
 def test_the_store_gives_the_features_of_memory_bit_for_bit(path, table, features):
-    store, kept = fill(path, table)
-    assert (kept.attrs["computed"], kept.attrs["skipped"]) == (70, 0)
+    clips = fill(path, table)
+    store = clips.store
+    assert (clips.n_computed, clips.n_skipped) == (70, 0)
     for grid in GRIDS:
         np.testing.assert_array_equal(store.load(grid, table), features[grid])
         np.testing.assert_array_equal(FeatureStore(path).load(grid), features[grid])
@@ -73,7 +74,7 @@ def test_the_table_is_kept(path, table):
     table = table.copy()
     table.loc[3, "apex"] = pd.NA
     table.loc[4, "action_units"] = "R12+Ä"
-    store, _ = fill(path, table)
+    store = fill(path, table).store
     assert store.blocks == GRIDS
     kept = store.table
     for column in ("dataset", "subject", "clip", "emotion", "onset", "apex", "offset", "action_units"):
@@ -113,8 +114,8 @@ def test_a_second_run_computes_nothing(filled, path, table, monkeypatch):
         raise AssertionError("a clip was described again")
 
     monkeypatch.setattr(microexpr.extraction, "_clip", fail)
-    _, kept = fill(path, table)
-    assert (kept.attrs["computed"], kept.attrs["skipped"]) == (0, 70)
+    clips = fill(path, table)
+    assert (clips.n_computed, clips.n_skipped) == (0, 70)
     assert {file: file.stat().st_mtime_ns for file in chunk_files(path)} == before
 
 
@@ -129,16 +130,17 @@ def test_only_what_changed_is_computed(filled, path, table, features, tmp_path):
     moved = table.copy()
     for k in range(3):
         moved.at[k, "frames"] = copies[k]
-    _, kept = fill(path, moved)  # other folders and times, the same contents
-    assert (kept.attrs["computed"], kept.attrs["skipped"]) == (0, 70)
+    clips = fill(path, moved)  # other folders and times, the same contents
+    assert (clips.n_computed, clips.n_skipped) == (0, 70)
 
     copies[1][0].write_bytes(copies[1][1].read_bytes())  # another picture
     moved.at[2, "frames"] = copies[2][1:]  # another onset
     moved.loc[5, "emotion"] = "surprise"  # another label: the features stay
-    store, kept = fill(path, moved)
-    assert (kept.attrs["computed"], kept.attrs["skipped"]) == (2, 68)
+    clips = fill(path, moved)
+    store = clips.store
+    assert (clips.n_computed, clips.n_skipped) == (2, 68)
     assert store.table["emotion"][5] == "surprise"
-    expected = extract(moved[1:3], blocks=GRIDS, size=SIZE)[0]
+    expected = extract(moved[1:3], blocks=GRIDS, size=SIZE).features
     assert (expected[2, 2] != features[2, 2][1:3]).any(axis=1).all()
     for grid in GRIDS:
         np.testing.assert_array_equal(store.load(grid, moved)[1:3], expected[grid])
@@ -148,7 +150,7 @@ def test_only_what_changed_is_computed(filled, path, table, features, tmp_path):
 def test_a_changed_clip_is_outdated_in_the_grids_not_asked_for(filled, path, table, tmp_path):
     changed = table.copy()
     changed.at[40, "frames"] = table["frames"][40][:-1]
-    store, _ = fill(path, changed, blocks=(2, 2))
+    store = fill(path, changed, blocks=(2, 2)).store
     assert store.missing((2, 2), table) == []
     assert store.missing((2, 3), table) == [(40, "outdated")]
     assert len(store.complete()) == 69
@@ -163,14 +165,15 @@ def test_a_new_algorithm_outdates_everything(path, table, monkeypatch):
     fill(path, table[:5])
     monkeypatch.setattr(microexpr.store, "ALGORITHM", 2)
     assert FeatureStore(path).missing((2, 2)) == [(k, "outdated") for k in range(5)]
-    _, kept = fill(path, table[:5])
-    assert kept.attrs["computed"] == 5
+    clips = fill(path, table[:5])
+    assert clips.n_computed == 5
 
 
 def test_grids_and_clips_are_added(path, table, features):
     fill(path, table[:40], blocks=(2, 2))
-    store, kept = fill(path, table[30:].reset_index(drop=True))
-    assert (kept.attrs["computed"], kept.attrs["skipped"]) == (40, 0)  # ten of them for the new grid only
+    clips = fill(path, table[30:].reset_index(drop=True))
+    store = clips.store
+    assert (clips.n_computed, clips.n_skipped) == (40, 0)  # ten of them for the new grid only
     np.testing.assert_array_equal(store.load((2, 2), table), features[2, 2])
     assert store.missing((2, 3), table) == [(k, "not extracted") for k in range(30)]
     assert len(store.table) == 70
@@ -179,16 +182,17 @@ def test_grids_and_clips_are_added(path, table, features):
 def test_several_data_sets_side_by_side(path, table, features):
     fill(path, table[:4])
     other = table[:4].assign(dataset="SAMM")
-    store, kept = fill(path, other)
-    assert kept.attrs["computed"] == 4
+    clips = fill(path, other)
+    store = clips.store
+    assert clips.n_computed == 4
     combined = pd.concat([other, table[:4]], ignore_index=True)
     combined["subject"] = combined["dataset"] + "/" + combined["subject"]  # as `combine` names them
     np.testing.assert_array_equal(store.load((2, 2), combined), np.tile(features[2, 2][:4], (2, 1)))
 
 
 def test_the_digest_is_of_the_data_and_nothing_else(path, table, tmp_path):
-    store, _ = fill(path, table[:6])
-    again, _ = fill(tmp_path / "again.zarr", table[:6][::-1], blocks=(1, 1))
+    store = fill(path, table[:6]).store
+    again = fill(tmp_path / "again.zarr", table[:6][::-1], blocks=(1, 1)).store
     assert store.digest() == again.digest()
     assert store.digest(table[:5]) != store.digest()
     with pytest.raises(StoreError, match="is not extracted"):
@@ -217,10 +221,10 @@ def test_a_truncated_chunk_is_noticed_and_mended(filled, path, table, features, 
         assert len(store.load((2, 2))) == 64
         with pytest.raises(StoreError, match="lacks 6 of the 70"):
             store.load((2, 2), table)
-    store, kept = fill(path, table)
-    assert kept.attrs["problems"] == []
+    clips = fill(path, table)
+    assert clips.problems == []
     for grid in GRIDS:
-        np.testing.assert_array_equal(store.load(grid, table), features[grid])
+        np.testing.assert_array_equal(clips.store.load(grid, table), features[grid])
     assert FeatureStore(path).table["clip"].tolist() == table["clip"].tolist()
 
 
@@ -232,9 +236,9 @@ def test_a_flipped_bit_and_a_lost_file(filled, path, table, features):
     last.unlink()
     store = FeatureStore(path)
     assert store.missing((2, 2)) == [(k, "damaged") for k in [*range(32), *range(64, 70)]]
-    store, kept = fill(path, table)
-    assert kept.attrs["computed"] == 38
-    np.testing.assert_array_equal(store.load((2, 2)), features[2, 2])
+    clips = fill(path, table)
+    assert clips.n_computed == 38
+    np.testing.assert_array_equal(clips.store.load((2, 2)), features[2, 2])
 
 
 def test_one_row_that_is_another_clips_is_damaged(filled, path, table):
@@ -304,10 +308,10 @@ def test_killed_before_any_of_its_writes(table, features, tmp_path):
             kept[k, grid] = len(rows)
     assert {0, 32, 64} <= set(kept.values())  # it was killed within chunks and between them
     for k in (min(found), sorted(found)[len(found) // 2], max(found)):
-        store, after = fill(found[k], table)
-        assert after.attrs["skipped"] == min(kept.get((k, grid), 0) for grid in GRIDS)
+        after = fill(found[k], table)
+        assert after.n_skipped == min(kept.get((k, grid), 0) for grid in GRIDS)
         for grid in GRIDS:
-            np.testing.assert_array_equal(store.load(grid, table), features[grid])
+            np.testing.assert_array_equal(after.store.load(grid, table), features[grid])
 
 
 def test_interrupted_by_the_user(path, table, features, monkeypatch):
@@ -330,7 +334,7 @@ def test_interrupted_by_the_user(path, table, features, monkeypatch):
 
 
 def test_two_runs_at_once(path, table):
-    store, _ = fill(path, table[:3])
+    store = fill(path, table[:3]).store
     with store.lock(), pytest.raises(StoreError, match="another run is writing into this store"):
         fill(path, table[:4])
     fill(path, table[:4])
@@ -404,7 +408,7 @@ def test_a_store_that_cannot_grow(path, table, features):
     store = FeatureStore(path)
     whole = [k for k in range(70) if k not in dict(store.missing((2, 2), table))]
     np.testing.assert_array_equal(store.load((2, 2), table.iloc[whole]), features[2, 2][whole])
-    store, _ = fill(path, table)
+    store = fill(path, table).store
     np.testing.assert_array_equal(store.load((2, 2), table), features[2, 2])
 
 

@@ -1,10 +1,13 @@
 """The paper's experiment: protocols, scores, its tables and Fig. 4, printed, saved and repeated."""
 
-from .results import QUOTED, Comparison, Evaluation, Row, Settings
+from .report import save_evaluation
+from .results import QUOTED, Comparison, Evaluation, Row
 from .run import evaluate, extract_and_evaluate, read, repeat
 from .scores import PROTOCOLS, McNemar, Scores, bootstrap, interval, loso, mcnemar, pooled, splits
+from .settings import PAPER_N, Settings
 
 __all__ = [
+    "PAPER_N",
     "PROTOCOLS",
     "QUOTED",
     "Comparison",
@@ -22,5 +25,6 @@ __all__ = [
     "pooled",
     "read",
     "repeat",
+    "save_evaluation",
     "splits",
 ]

@@ -1,27 +1,25 @@
-"""What `microexpr evaluate` gives: the settings, the rows of the table, how they are printed and saved."""
+"""What `microexpr.experiment.evaluate` returns: the rows of the table, their differences, Fig. 4."""
 
 from __future__ import annotations
 
-import csv
-import dataclasses
-import json
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from numbers import Real
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .._checks import is_whole
-from .scores import MOST_RESAMPLES, PROTOCOLS, McNemar, Scores
+from .report import column_of, text
+from .scores import McNemar, Scores
+from .settings import Settings
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["FORMAT", "PAPER_N", "QUOTED", "Comparison", "Evaluation", "Row", "Settings"]
+    from ..store import Kind
+
+
+__all__ = ["QUOTED", "Comparison", "Evaluation", "Row"]
 
 #: Accuracy (%) in the paper's Tables 1 and 2, of the paper and as it quotes others; all of them LOSO.
 QUOTED = {
@@ -40,99 +38,6 @@ QUOTED = {
     },
 }
 
-#: N that the paper reads off its Fig. 4.
-PAPER_N = {"CASME": 325, "CASME II": 450}
-
-#: Of evaluation.json.
-FORMAT = 1
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What decides the result beside the data.
-
-    Attributes
-    ----------
-    protocol : str
-        One of `microexpr.experiment.PROTOCOLS`.
-    blocks : int
-        Blocks down and across, of the tables.
-    n_features : int
-        N of the tables. None is the paper's: 325 on CASME, 450 on CASME II, and here 450 on others.
-    gamma, C : float
-        Of Eq. (4) and of the SVM.
-    sweep : bool
-        Whether to compute Fig. 4.
-    nested : bool
-        Whether to choose C and N inside the training folds too, beside those given.
-    sweep_blocks, sweep_n_features : tuple of int
-        Of Fig. 4. The text says of the paper's range of N no more than that 325 and 450 are in it. What N is
-        chosen from inside the training folds is `sweep_n_features` too.
-    C_grid : tuple of float
-        What C is chosen from inside the training folds.
-    n_splits, inner_splits : int
-        Folds of the protocol "kfold"; folds, by subject, of each training set.
-    n_resamples, seed : int
-        Of the bootstrap.
-    """
-
-    protocol: str = "loso"
-    blocks: int = 8
-    n_features: int | None = None
-    gamma: float = 1.0
-    C: float = 1.0
-    sweep: bool = True
-    nested: bool = True
-    sweep_blocks: tuple[int, ...] = (4, 6, 8, 10, 12)
-    sweep_n_features: tuple[int, ...] = (75, 200, 325, 450, 575, 700, 825, 950)
-    C_grid: tuple[float, ...] = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
-    n_splits: int = 10
-    inner_splits: int = 5
-    n_resamples: int = 10_000
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):  # JSON has lists only
-            if isinstance(value := getattr(self, field.name), list):
-                object.__setattr__(self, field.name, tuple(value))
-        if self.protocol not in PROTOCOLS:
-            raise ValueError(f"protocol is {self.protocol!r}; it must be one of {', '.join(PROTOCOLS)}")
-        for name in ("gamma", "C"):
-            if not _is_positive(getattr(self, name)):
-                raise ValueError(f"{name} is {getattr(self, name)!r}; it must be positive and finite")
-        for name in ("blocks", "n_features", "n_resamples"):
-            value = getattr(self, name)
-            if not (value is None and name == "n_features") and not (is_whole(value) and value > 0):
-                raise ValueError(f"{name} is {value!r}; it must be positive, and a whole number")
-        if self.n_resamples > MOST_RESAMPLES:
-            raise ValueError(f"n_resamples is {self.n_resamples}; {MOST_RESAMPLES} are the most")
-        for name, is_kind in (
-            ("sweep_blocks", is_whole),
-            ("sweep_n_features", is_whole),
-            ("C_grid", _is_positive),
-        ):
-            values = getattr(self, name)
-            right = isinstance(values, tuple) and values and all(is_kind(v) and v > 0 for v in values)
-            if not right or list(values) != sorted(set(values)):
-                whole = "whole " if is_kind is is_whole else ""
-                raise ValueError(f"{name} is {values!r}; it must be positive {whole}numbers in rising order")
-        for name, least in (("inner_splits", 2), ("n_splits", 2), ("seed", 0)):
-            value = getattr(self, name)
-            if not is_whole(value) or value < least:
-                raise ValueError(f"{name} is {value!r}; it must be at least {least}, and a whole number")
-        for name in ("sweep", "nested"):
-            if not isinstance(getattr(self, name), bool):
-                raise ValueError(f"{name} is {getattr(self, name)!r}; it must be True or False")
-
-    @property
-    def grids(self) -> list[tuple[int, int]]:
-        """Every (down, across) of blocks whose features are needed."""
-        return [(b, b) for b in sorted({self.blocks, *(self.sweep_blocks if self.sweep else ())})]
-
-
-def _is_positive(value: Any) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool) and 0 < float(value) < np.inf
-
 
 @dataclass(frozen=True, eq=False)
 class Row:
@@ -143,10 +48,10 @@ class Row:
     name : str
         "without selection" or "with selection".
     basis : str
-        Where C and N are from: "as published" (as given), chosen inside the training folds, or by the
-        test clips.
+        Where C and N are from: "as published" ("as given" where features, pooling or classifier are not the
+        paper's), chosen inside the training folds, or by the test clips.
     n_features, C : list
-        What each fold used.
+        What each fold used; C is None with a classifier that is not the SVM.
     scores : Scores
     intervals : dict
         95 % interval of accuracy, uf1 and uar, (low, high), from a bootstrap over subjects.
@@ -155,7 +60,7 @@ class Row:
     name: str
     basis: str
     n_features: list[int]
-    C: list[float]
+    C: list[float | None]
     scores: Scores
     intervals: dict[str, tuple[float, float]]
 
@@ -183,7 +88,7 @@ class Comparison:
     test: McNemar
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Evaluation:
     """What `evaluate` returns; `microexpr.plots` draws it.
 
@@ -197,10 +102,12 @@ class Evaluation:
     rows : list of Row
     comparisons : list of Comparison
     sweep : dict
-        Scores for each (blocks, N) of Fig. 4; empty if it was not asked for.
-    weights : ndarray of shape (blocks, blocks)
+        Scores for each (features, N) of Fig. 4; empty if it was not asked for.
+    features : (int, int) or str
+        What the rows are computed from: LTOGP with (down, across) blocks, or other features by their name.
+    weights : ndarray of shape (down, across) or None
         How much of W each block of the face has: the lengths of its rows, summed over the block and
-        averaged over the folds.
+        averaged over the folds. None where the features have no blocks.
     n_rows : list of int
         Non-zero rows of W in each fold: features beyond them rank by how near they are to entering.
     gap : float
@@ -218,8 +125,9 @@ class Evaluation:
     simulated: bool
     rows: list[Row]
     comparisons: list[Comparison]
-    sweep: dict[tuple[int, int], Scores]
-    weights: NDArray[np.float64]
+    sweep: dict[tuple[Kind, int], Scores]
+    features: Kind
+    weights: NDArray[np.float64] | None
     n_rows: list[int]
     gap: float
     face: NDArray | None
@@ -266,7 +174,7 @@ class Evaluation:
             measures = {name: getattr(scores, name) for name in ("accuracy", "uf1", "uar")}
             return measures | {
                 "confusion": scores.confusion.tolist(),
-                "predictions": scores.predictions.tolist(),
+                "predictions": scores.predicted.tolist(),
             }
 
         labels = self.rows[0].scores.labels
@@ -287,12 +195,12 @@ class Evaluation:
                 for pair in self.comparisons
             ],
             "sweep": [
-                {"blocks": blocks, "n_features": n} | scored(scores)
-                for (blocks, n), scores in self.sweep.items()
+                {**column_of(features), "n_features": n} | scored(scores)
+                for (features, n), scores in self.sweep.items()
             ],
-            "weights": self.weights.tolist(),
+            "weights": None if self.weights is None else self.weights.tolist(),
             "nonzero_rows": self.n_rows,
-            "largest_gap": self.gap,
+            "largest_gap": _number(self.gap),
             "notes": self.notes,
         }
 
@@ -302,163 +210,24 @@ class Evaluation:
         names = list(dict.fromkeys(datasets))
         return {name: row.scores.part(datasets == name) for name in names} if len(names) > 1 else {}
 
-    def save(self, folder: str | os.PathLike[str]) -> list[Path]:
-        """Write evaluation.json (all of it; what `repeat` takes), the same as text and CSV; return the paths.
-
-        table.csv has the rows, comparisons.csv their differences, sweep.csv Fig. 4, subjects.csv how many
-        clips of each subject are right, predictions.csv each clip, weights.csv the share of W in each
-        block of the face.
-        """
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        content = {
-            "format": FORMAT,
-            "simulated": self.simulated,
-            "settings": dataclasses.asdict(self.settings),
-            **self.pins,
-            "results": self.results(),
-        }
-        text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
-        (folder / "evaluation.json").write_text(text + "\n", encoding="utf-8")
-
-        names = [f"{i} {row.name} ({row.basis})" for i, row in enumerate(self.rows)]
-        tables: dict[str, list[dict]] = {"table": self.lines()}
-        tables["comparisons"] = [
-            {"first": names[pair.first], "second": names[pair.second], "difference": pair.difference}
-            | {"low": pair.interval[0], "high": pair.interval[1]}
-            | {"only first right": pair.test.only_first, "only second right": pair.test.only_second}
-            | {"McNemar p": pair.test.p}
-            for pair in self.comparisons
-        ]
-        tables["sweep"] = [
-            {"blocks": blocks, "N": n, "accuracy": scores.accuracy, "uf1": scores.uf1, "uar": scores.uar}
-            for (blocks, n), scores in self.sweep.items()
-        ]
-        by_subject = [row.scores.by_subject for row in self.rows]
-        tables["subjects"] = [
-            {"subject": subject, "clips": by_subject[0][subject][1]}
-            | {name: counts[subject][0] for name, counts in zip(names, by_subject, strict=True)}
-            for subject in by_subject[0]
-        ]
-        tables["predictions"] = [
-            {"dataset": clip.dataset, "subject": clip.subject, "clip": clip.clip, "true": clip.emotion}
-            | {name: row.scores.predictions[i] for name, row in zip(names, self.rows, strict=True)}
-            for i, clip in enumerate(self.table.itertuples())
-        ]
-        tables["weights"] = [
-            {"down": i, "across": j, "share": share}
-            for (i, j), share in np.ndenumerate(self.weights / (self.weights.sum() or 1.0))
-        ]
-        (folder / "evaluation.txt").write_text(f"{self}\n", encoding="utf-8")
-        written = [folder / "evaluation.json", folder / "evaluation.txt"]
-        for name, lines in tables.items():
-            path = folder / f"{name}.csv"
-            if not lines:  # no sweep: none of an earlier run either
-                path.unlink(missing_ok=True)
-                continue
-            with path.open("w", newline="", encoding="utf-8") as file:
-                lines = [{"source": self.source, **line} for line in lines]
-                columns = list(dict.fromkeys(key for line in lines for key in line))
-                writer = csv.DictWriter(file, columns)
-                writer.writeheader()
-                writer.writerows(lines)
-            written.append(path)
-        return written
-
     def __str__(self) -> str:
-        return "\n".join(_text(self))
+        return text(self)
+
+    def __repr__(self) -> str:
+        """Say the scores and not the arrays."""
+        rows = ", ".join(f"{row.name} ({row.basis}) {row.scores.accuracy:.3f}" for row in self.rows)
+        return f"Evaluation({len(self.table)} clips, {self.source} accuracy: {rows})"
 
 
-# What is printed.
-
-
-def _text(evaluation: Evaluation) -> Iterator[str]:
-    table, settings = evaluation.table, evaluation.settings
-    datasets = list(dict.fromkeys(table["dataset"]))
-    if evaluation.simulated:
-        yield "SIMULATED clips, not real micro-expressions: every figure that is not quoted is simulated."
-    n_subjects = len(table[["dataset", "subject"]].drop_duplicates())
-    yield (
-        f"{', '.join(datasets)}: {len(table)} clips of {n_subjects} subjects tested; "
-        f"{PROTOCOLS[settings.protocol]}; scores on pooled predictions; "
-        f"{settings.blocks} x {settings.blocks} blocks; gamma = {settings.gamma:g}"
-    )
-    yield ""
-    yield from _table(evaluation)
-    yield ""
-    yield from _recall(evaluation)
-    yield ""
-    for pair in evaluation.comparisons:
-        first, second = evaluation.rows[pair.first], evaluation.rows[pair.second]
-        low, high = (100 * end for end in pair.interval)
-        yield (
-            f"{_label(first)}, against {_label(second)}: {100 * pair.difference:+.1f} points "
-            f"[{low:+.1f}, {high:+.1f}]; McNemar's p = {pair.test.p:.2g} (clips right only in the first: "
-            f"{pair.test.only_first}, only in the second: {pair.test.only_second})"
-        )
-    if evaluation.sweep:
-        yield ""
-        yield from _sweep(evaluation)
-    if evaluation.notes:
-        yield ""
-        yield from (f"note: {note}" for note in evaluation.notes)
-
-
-def _table(evaluation: Evaluation) -> Iterator[str]:
-    lines = evaluation.lines()
-    width = max(len(f"{line['method']}, {line['basis']}") for line in lines)
-    source = evaluation.source
-    yield f"{'':<11}{'':<{width}}{'N':>11}{'C':>16}{'accuracy':>10}  95 % interval{'UF1':>7}{'UAR':>7}"
-    for line in lines:
-        accuracy = 100 * line["accuracy"]
-        if line["source"] == "quoted":
-            yield f"{'quoted':<11}{line['method']:<{width}}{'':>27}{accuracy:>8.2f} %"
-            continue
-        ends = f"[{100 * line['accuracy low']:.1f}, {100 * line['accuracy high']:.1f}]"
-        yield (
-            f"{source:<11}{line['method'] + ', ' + line['basis']:<{width}}{line['N']:>11}{line['C']:>16}"
-            f"{accuracy:>8.1f} %  {ends:>13}{line['uf1']:>7.3f}{line['uar']:>7.3f}"
-        )
-    for row in evaluation.rows[:2]:
-        for name, part in evaluation.by_dataset(row).items():
-            yield (
-                f"{source:<11}{'  ' + row.name + ', ' + name:<{width}}{'':>27}{100 * part.accuracy:>8.1f} %"
-                f"{'':>15}{part.uf1:>7.3f}{part.uar:>7.3f}"
-            )
-
-
-def _recall(evaluation: Evaluation) -> Iterator[str]:
-    labels = evaluation.rows[0].scores.labels
-    width = max(len(_label(row)) for row in evaluation.rows)
-    yield f"{f'recall, %, {evaluation.source}':<{width + 2}}" + "".join(
-        f"{label:>{max(8, len(label) + 2)}}" for label in labels
-    )
-    for row in evaluation.rows:
-        recall = dict(zip(row.scores.labels, row.scores.recall, strict=True))
-        cells = (f"{100 * recall.get(label, np.nan):>{max(8, len(label) + 2)}.1f}" for label in labels)
-        yield f"{_label(row):<{width + 2}}" + "".join(cells)
-
-
-def _sweep(evaluation: Evaluation) -> Iterator[str]:
-    blocks = list(dict.fromkeys(b for b, _ in evaluation.sweep))
-    several = list(dict.fromkeys(n for _, n in evaluation.sweep))
-    yield f"Fig. 4: accuracy, %, {evaluation.source}; its best cell is chosen by the test clips: optimistic"
-    yield f"{'blocks':<10}" + "".join(f"{'N = ' + str(n):>9}" for n in several)
-    for b in blocks:
-        cells = (f"{100 * evaluation.sweep[b, n].accuracy:>9.1f}" for n in several)
-        yield f"{f'{b} x {b}':<10}" + "".join(cells)
-
-
-def _label(row: Row) -> str:
-    return f"{row.name}, {row.basis}"
-
-
-def _range(values: Sequence[float]) -> str:
-    """Say what the folds used: a number, or from the smallest to the largest."""
-    low, high = min(values), max(values)
+def _range(values: Sequence[float | None]) -> str:
+    """Say what the folds used: a number, or from the smallest to the largest; nothing if they used none."""
+    numbers = [value for value in values if value is not None]
+    if not numbers:
+        return ""
+    low, high = min(numbers), max(numbers)
     return f"{low:g}" if low == high else f"{low:g} to {high:g}"
 
 
 def _number(value: float) -> float | None:
-    """NaN is not JSON."""
-    return None if np.isnan(value) else float(value)
+    """Neither NaN nor infinity is JSON."""
+    return float(value) if np.isfinite(value) else None

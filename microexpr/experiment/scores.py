@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,10 +12,14 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, recall_score
 from sklearn.model_selection import GroupKFold, LeaveOneGroupOut, LeaveOneOut
 from sklearn.utils import check_array, check_consistent_length
-from tqdm import tqdm
 
 from .._checks import is_whole
+from .._extras import require
+from .._progress import progress_bar
 from ..pipeline import make_classifier
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["PROTOCOLS", "McNemar", "Scores", "bootstrap", "interval", "loso", "mcnemar", "pooled", "splits"]
 
@@ -28,55 +32,77 @@ PROTOCOLS = {
     "cross": "train on the first data set, test on each other one",
 }
 
-
 #: Of `bootstrap`: more would need gigabytes and change no digit.
 MOST_RESAMPLES = 1_000_000
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Scores:
     """Predictions of all folds pooled, and the scores computed on them.
 
     Attributes
     ----------
-    y, predictions : ndarray of shape (n,)
+    y, predicted : ndarray of shape (n,)
         True and predicted classes, in the order of the samples given.
     groups : ndarray of shape (n,)
         Subject of each sample.
     labels : ndarray of shape (c,)
         The classes, sorted: the order of the rows and columns of `confusion` and of `recall`.
+    clips : ndarray of shape (n,), optional
+        Name of each sample; by default its position among those given.
 
     Raises
     ------
     ValueError
-        If the lengths differ, `labels` is not sorted, or a class in y or predictions is not in it.
+        If the lengths differ, `labels` is not sorted, or a class in y or predicted is not in it.
     """
 
     y: NDArray
-    predictions: NDArray
+    predicted: NDArray
     groups: NDArray
     labels: NDArray
+    clips: NDArray | None = None
 
     def __post_init__(self) -> None:
-        lengths = [len(self.y), len(self.predictions), len(self.groups)]
+        if self.clips is None:
+            object.__setattr__(self, "clips", np.arange(len(self.y)))
+        lengths = [len(getattr(self, name)) for name in ("y", "predicted", "groups", "clips")]
         if len(set(lengths)) > 1:
-            raise ValueError(f"y, predictions and groups have {lengths} samples; they must have the same")
+            raise ValueError(f"y, predicted, groups and clips have {lengths} samples, not as many each")
         if list(self.labels) != sorted(set(self.labels)):
             raise ValueError(f"labels is {list(self.labels)}; it must be sorted, each class once")
-        for name in ("y", "predictions"):
+        for name in ("y", "predicted"):
             unknown = set(getattr(self, name)) - set(self.labels)
             if unknown:
                 raise ValueError(f"{name} holds {str(unknown.pop())!r}, which is not in labels")
 
+    def __repr__(self) -> str:
+        """Say the scores and not the arrays."""
+        if not len(self.y):
+            return "Scores(no sample)"
+        return (
+            f"Scores(accuracy {self.accuracy:.3f}, UF1 {self.uf1:.3f}, UAR {self.uar:.3f}; "
+            f"{len(self.y)} samples of {len(np.unique(self.groups))} subjects in {len(self.labels)} classes)"
+        )
+
+    @property
+    def predictions(self) -> pd.DataFrame:
+        """Table of the samples: clip, subject, true and predicted class."""
+        require("a table of predictions", "datasets")
+        import pandas as pd
+
+        columns = {"clip": self.clips, "subject": self.groups, "true": self.y, "predicted": self.predicted}
+        return pd.DataFrame(columns)
+
     @property
     def accuracy(self) -> float:
         """Share of samples predicted right."""
-        return float(accuracy_score(self.y, self.predictions))
+        return float(accuracy_score(self.y, self.predicted))
 
     @property
     def uf1(self) -> float:
         """Unweighted F1: the mean of the F1 on the pooled predictions, over the classes that occur in y."""
-        f1 = f1_score(self.y, self.predictions, labels=self.labels, average=None, zero_division=0)
+        f1 = f1_score(self.y, self.predicted, labels=self.labels, average=None, zero_division=0)
         return float(np.mean(f1[np.isin(self.labels, self.y)]))
 
     @property
@@ -87,17 +113,17 @@ class Scores:
     @property
     def recall(self) -> NDArray[np.float64]:
         """Recall of each class, shape (c,); NaN for a class of which there is no sample."""
-        return recall_score(self.y, self.predictions, labels=self.labels, average=None, zero_division=np.nan)
+        return recall_score(self.y, self.predicted, labels=self.labels, average=None, zero_division=np.nan)
 
     @property
     def confusion(self) -> NDArray[np.int64]:
         """Counts, shape (c, c): row = true class, column = predicted class."""
-        return confusion_matrix(self.y, self.predictions, labels=self.labels)
+        return confusion_matrix(self.y, self.predicted, labels=self.labels)
 
     @property
     def by_subject(self) -> dict[object, tuple[int, int]]:
         """Samples predicted right and samples of each subject, in the order of their names."""
-        right = self.y == self.predictions
+        right = self.y == self.predicted
         return {
             subject: (int(right[self.groups == subject].sum()), int((self.groups == subject).sum()))
             for subject in np.unique(self.groups)
@@ -106,7 +132,8 @@ class Scores:
     def part(self, mask: ArrayLike) -> Scores:
         """Scores on some of the samples: one data set of several, say."""
         mask = np.asarray(mask, dtype=bool)
-        return Scores(self.y[mask], self.predictions[mask], self.groups[mask], self.labels)
+        clips = np.asarray(self.clips)[mask]
+        return Scores(self.y[mask], self.predicted[mask], self.groups[mask], self.labels, clips)
 
 
 class McNemar(NamedTuple):
@@ -148,7 +175,7 @@ def splits(
     Raises
     ------
     ValueError
-        If the protocol is unknown, or there are too few subjects or data sets for it.
+        If there is no such protocol, or there are too few subjects or data sets for it.
 
     Examples
     --------
@@ -279,10 +306,9 @@ def pooled(
     Raises
     ------
     ValueError
-        If the lengths differ, a sample is tested twice, a fold trains on a single class, a y or group is
-        missing, or an X is so large (1e154) that its variance is infinite.
+        As `loso`, or if a sample is tested twice.
     TypeError
-        If X, y or groups is a masked array, or y or groups mixes texts and numbers.
+        As `loso`.
 
     Examples
     --------
@@ -299,18 +325,17 @@ def pooled(
     X, labels, subjects = _features(X), _column("y", y), _column("groups", groups)
     check_consistent_length(X, labels, subjects)
     classifier = make_classifier() if classifier is None else classifier
-    folds = [(np.asarray(train), np.asarray(test)) for train, test in folds]
+    pairs = [(np.asarray(train), np.asarray(test)) for train, test in folds]
     predictions, tested = np.empty_like(labels), np.zeros(len(labels), bool)
-    for train, test in tqdm(
-        folds, "folds", unit="fold", delay=2, disable=None if progress is None else not progress
-    ):
+    for train, test in progress_bar(pairs, "folds", len(pairs), "fold", progress):
         check_fold(labels, subjects, train, test)
         if tested[test].any():
             raise ValueError(f"sample {test[tested[test]][0]} is tested in two folds")
         tested[test] = True
         predictions[test] = clone(classifier).fit(X[train], labels[train]).predict(X[test])
     true, predictions = labels[tested], predictions[tested]
-    return Scores(true, predictions, subjects[tested], np.union1d(true, predictions))
+    classes = np.union1d(true, predictions)
+    return Scores(true, predictions, subjects[tested], classes, np.flatnonzero(tested))
 
 
 def _features(X: Any) -> NDArray:
@@ -370,9 +395,8 @@ def bootstrap(scores: Scores, n_resamples: int = 10_000, seed: int = 0) -> dict[
     Parameters
     ----------
     scores : Scores
-    n_resamples : int
-    seed : int
-        Seed of `numpy.random.default_rng`.
+    n_resamples, seed : int
+        How many, and the seed of `numpy.random.default_rng`.
 
     Returns
     -------
@@ -403,17 +427,14 @@ def bootstrap(scores: Scores, n_resamples: int = 10_000, seed: int = 0) -> dict[
         raise ValueError("the scores are of no sample")
     subjects, subject = np.unique(scores.groups, return_inverse=True)
     s, c = len(subjects), len(scores.labels)
-    cell = np.searchsorted(scores.labels, scores.y) * c + np.searchsorted(scores.labels, scores.predictions)
+    cell = np.searchsorted(scores.labels, scores.y) * c + np.searchsorted(scores.labels, scores.predicted)
     confusions = np.zeros((s, c * c))
     np.add.at(confusions, (subject, cell), 1)
     times_drawn = np.random.default_rng(seed).multinomial(s, np.full(s, 1 / s), n_resamples)
     resampled = (times_drawn.astype(float) @ confusions).reshape(-1, c, c)
 
-    hits, true, predicted = (
-        np.diagonal(resampled, axis1=1, axis2=2),
-        resampled.sum(axis=2),
-        resampled.sum(axis=1),
-    )
+    hits = np.diagonal(resampled, axis1=1, axis2=2)
+    true, predicted = resampled.sum(axis=2), resampled.sum(axis=1)
     occurs = true > 0
     recall = hits / np.where(occurs, true, 1)
     f1 = 2 * hits / np.where(occurs, true + predicted, 1)
@@ -475,6 +496,6 @@ def mcnemar(first: Scores, second: Scores) -> McNemar:
 
     if not (np.array_equal(first.y, second.y) and np.array_equal(first.groups, second.groups)):
         raise ValueError("the two scores are not of the same samples in the same order")
-    right, other = first.y == first.predictions, second.y == second.predictions
+    right, other = first.y == first.predicted, second.y == second.predicted
     b, c = int(np.sum(right & ~other)), int(np.sum(other & ~right))
     return McNemar(b, c, float(binomtest(b, b + c).pvalue) if b + c else 1.0)
