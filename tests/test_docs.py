@@ -113,11 +113,12 @@ def test_the_python_of_the_readme_runs(videos, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     shutil.copy(videos.face, "clip.mp4")
     simulate("CASME2", subjects=3, clips=15, frames=(5, 8), size=(68, 56))
-    first, second = re.findall(r"```python\n(.*?)```", TEXTS[0].read_text(), re.S)
+    blocks = re.findall(r"```python\n(.*?)```", TEXTS[0].read_text(), re.S)
+    assert len(blocks) == 3
     names = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # fewer rows of W than features asked for
-        exec(first, names)
-        exec(second, names)
+        for block in blocks:
+            exec(block, names)
     assert names["u"].shape == (16384,)
     assert names["solution"].gap <= 1e-6
