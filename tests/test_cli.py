@@ -211,10 +211,10 @@ def test_wrong_numbers_are_one_line(clips, monkeypatch, capsys):
             status = main([*COMMANDS[name], *given])
         except SystemExit as stopped:
             status = stopped.code
-        said = capsys.readouterr()
-        assert status == 2, (name, given, said)
-        assert said.err.startswith(f"microexpr {name}: "), (name, given, said)
-        assert said.err.count("\n") == 1, (name, given, said)
+        printed = capsys.readouterr()
+        assert status == 2, (name, given, printed)
+        assert printed.err.startswith(f"microexpr {name}: "), (name, given, printed)
+        assert printed.err.count("\n") == 1, (name, given, printed)
     assert sorted(path.name for path in clips.iterdir()) == before  # nothing was begun
 
 
@@ -255,12 +255,12 @@ def test_what_is_not_there_is_one_line(tmp_path, arguments, words, capsys):
         status = main(arguments)
     except SystemExit as stopped:
         status = stopped.code
-    said = capsys.readouterr()
+    printed = capsys.readouterr()
     assert status == 2
-    assert said.out == ""
-    assert said.err.startswith("microexpr"), said.err
-    assert words in said.err.lower() or words in said.err
-    assert said.err.count("\n") == 1, said.err
+    assert printed.out == ""
+    assert printed.err.startswith("microexpr"), printed.err
+    assert words in printed.err.lower() or words in printed.err
+    assert printed.err.count("\n") == 1, printed.err
     assert not (tmp_path / "new").exists()
 
 
@@ -301,9 +301,9 @@ def test_extract(tmp_path, capsys):
         "4",
     ]
     assert main(arguments) == 0
-    said = capsys.readouterr()
-    assert "casme2.zarr: 4 clips described in 2 x 2, 4 x 4 blocks, 0 skipped" in said.out
-    assert said.err == ""
+    printed = capsys.readouterr()
+    assert "casme2.zarr: 4 clips described in 2 x 2, 4 x 4 blocks, 0 skipped" in printed.out
+    assert printed.err == ""
     store = FeatureStore("casme2.zarr")
     assert store.blocks == [(2, 2), (4, 4)]
     table = microexpr.read_casme2("data")
@@ -314,11 +314,11 @@ def test_extract(tmp_path, capsys):
     broken = table["frames"][2][1]
     broken.write_bytes(broken.read_bytes()[:99])
     assert main(arguments) == 1
-    said = capsys.readouterr().out
-    assert "casme2.zarr: 0 clips described in 2 x 2, 4 x 4 blocks, 3 skipped" in said
-    assert "other clip" not in said
-    assert "1 clip could not be described; mend the files and run this again:\n" in said
-    assert f"\n  clip sub{table['subject'][2]}/{table['clip'][2]}: {broken}" in said
+    printed = capsys.readouterr().out
+    assert "casme2.zarr: 0 clips described in 2 x 2, 4 x 4 blocks, 3 skipped" in printed
+    assert "other clip" not in printed
+    assert "1 clip could not be described; mend the files and run this again:\n" in printed
+    assert f"\n  clip sub{table['subject'][2]}/{table['clip'][2]}: {broken}" in printed
     assert main([*arguments, "--strict"]) == 2
     assert capsys.readouterr().err.startswith("microexpr extract: 1 of the clips could not be described")
 

@@ -96,7 +96,7 @@ def test_fig_4_is_the_pipeline_in_loso_for_every_cell(data, evaluation):
 
 
 @pytest.mark.parametrize(
-    ("row", "several", "Cs"),
+    ("row", "n_features", "Cs"),
     [
         (2, ["all"], (1e-4, 1e-2, 1.0)),
         (3, [40], (1e-4, 1e-2, 1.0)),
@@ -104,13 +104,13 @@ def test_fig_4_is_the_pipeline_in_loso_for_every_cell(data, evaluation):
         (5, [10, 40, 120], (1e-4, 1e-2, 1.0)),
     ],
 )
-def test_what_is_chosen_inside_against_nested_loops(data, evaluation, row, several, Cs):
+def test_what_is_chosen_inside_against_nested_loops(data, evaluation, row, n_features, Cs):
     """scikit-learn's cross_val_predict on each training set, for each N and C, and the first of the best."""
     X, y, groups = arrays(data)
     expected, chosen = np.empty_like(y), []
     for train, test in splits("loso", groups):
         best, accuracy = None, -1.0
-        for n in several:
+        for n in n_features:
             for C in Cs:
                 pipeline = make_classifier(n, C=C)
                 guesses = cross_val_predict(
