@@ -4,6 +4,7 @@ None of the frames is of a real data set. `make_tree` is a fixture too (tests/co
 """
 
 import csv
+import re
 from pathlib import Path
 
 import numpy as np
@@ -106,6 +107,26 @@ def make_tree(
     if name.startswith("smic"):
         return root
     return write_sheet(root, name, table)
+
+
+def sheet_of(root):
+    """The spreadsheet of a tree."""
+    (sheet,) = [path for path in root.rglob("*.xlsx") if path.name[0] not in "~O"]
+    return sheet
+
+
+def edit_sheet(root, change):
+    """Change the cells of a tree's spreadsheet, header included, as read without one."""
+    sheet = sheet_of(root)
+    cells = pd.read_excel(sheet, header=None, dtype=object)
+    cells = change(cells)
+    cells.to_excel(sheet, header=False, index=False)
+    return sheet
+
+
+def number_of(path):
+    """The number of a frame."""
+    return int(re.search(r"(\d+)$", path.stem)[1])
 
 
 def clip_of(name, i, clips, subjects, frames, rng):

@@ -227,7 +227,7 @@ def test_each_problem_is_reported_and_the_rest_goes_on(copy):
     assert table["apex"][1] > 0
     problems = table.attrs["problems"]
     for problem, words in zip(
-        problems,
+        map(str, problems),
         [
             "row 3: clip sub01/EP01_02 has 1 frame",
             "lacks 48 of its",
@@ -246,7 +246,7 @@ def test_each_problem_is_reported_and_the_rest_goes_on(copy):
 def test_a_frame_number_with_a_fraction_is_not_rounded(copy):
     rewrite(copy, lambda sheet: sheet.isetitem(2, [46.5, *sheet["OnsetFrame"][1:]]))
     (problem,) = read_casme2(copy).attrs["problems"]
-    assert problem == f"{SHEET}, row 2: OnsetFrame is 46.5; it must be a whole number"
+    assert str(problem) == f"{SHEET}, row 2: OnsetFrame is 46.5; it must be a whole number"
 
 
 def test_no_data_set(tmp_path, copy):

@@ -1,5 +1,6 @@
 """Clips and data sets: frames of videos and images, data sets read into one table, simulated clips."""
 
+from ._reading import Problem, report
 from .classes import PUBLISHED, combine, select_classes
 from .clips import (
     ClipError,
@@ -15,7 +16,6 @@ from .clips import (
 )
 from .readers import (
     DATASETS,
-    Problem,
     read_casme,
     read_casme2,
     read_casme3,
@@ -23,7 +23,6 @@ from .readers import (
     read_manifest,
     read_samm,
     read_smic,
-    report,
 )
 from .simulation import CLASSES, PROPORTIONS, draw_face, motion_field, simulate
 

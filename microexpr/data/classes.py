@@ -129,7 +129,7 @@ def combine(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        Their rows, in order; problems, corrections and notes of all.
+        Their rows, in order; ``attrs`` hold the problems, corrections, notes and sources of all.
 
     Raises
     ------
@@ -168,10 +168,9 @@ def combine(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
         subject if subject.startswith(f"{dataset}/") else f"{dataset}/{subject}"
         for dataset, subject in zip(combined["dataset"], combined["subject"], strict=True)
     ]
-    for key in ("problems", "corrections", "notes"):
-        combined.attrs[key] = [line for a in attrs for line in a.get(key, [])]
-    for key in ("source", "sheet"):
-        combined.attrs[key] = ", ".join(a[key] for a in attrs if a.get(key))
+    for key in ("problems", "corrections", "notes", "sources"):
+        combined.attrs[key] = [entry for a in attrs for entry in a.get(key, [])]
+    combined.attrs["sheet"] = ", ".join(a["sheet"] for a in attrs if a.get("sheet"))
     combined.attrs["simulated"] = any(a.get("simulated", False) for a in attrs)
     combined.attrs["selection"] = selections.pop()
     return combined

@@ -1,0 +1,86 @@
+"""What each data set looks like: its folders, columns and emotions, and the known slips of its sheet."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What a data set with a spreadsheet looks like."""
+
+    dataset: str
+    folder: str  # of a subject
+    digits: int  # of a subject in the table
+    columns: Mapping[str, Sequence[str]]  # field -> its names in the spreadsheet
+    # Row under the header, from 0 -> what it should say. See docs/datasets.md.
+    slips: Mapping[int, Mapping[str, int]] = field(default_factory=dict)
+    long_videos: bool = False  # a folder holds a whole video, in which several clips are coded
+
+
+def _columns(onset: str, apex: str, offset: str, emotion: str) -> dict[str, list[str]]:
+    """Name the columns of a spreadsheet; | stands between the names that one may have."""
+    names = {"subject": "Subject", "clip": "Filename", "onset": onset, "apex": apex, "offset": offset}
+    return {key: value.split("|") for key, value in {**names, "emotion": emotion}.items()}
+
+
+CASME = Layout(
+    "CASME",
+    "sub{:02d}",
+    2,
+    _columns("OnsetF|OnsetFrame", "ApexF1|ApexF|ApexFrame", "OffsetF|OffsetFrame", "Emotion"),
+    {
+        40: {"onset": 100, "offset": 149},
+        42: {"onset": 101, "offset": 119},
+        43: {"onset": 57, "offset": 74},
+        54: {"offset": 40},
+        140: {"offset": 142},
+    },
+)
+CASME2 = Layout(
+    "CASME II",
+    "sub{:02d}",
+    2,
+    _columns("OnsetFrame", "ApexFrame", "OffsetFrame", "Estimated Emotion"),
+    {60: {"offset": 91}},
+)
+SAMM = Layout(
+    "SAMM",
+    "{:03d}",
+    3,
+    _columns("Onset Frame", "Apex Frame", "Offset Frame", "Estimated Emotion"),
+    {56: {"offset": 5739}},
+)
+CASME3 = Layout("CAS(ME)3", "spNO.{}", 3, _columns("Onset", "Apex", "Offset", "emotion"), long_videos=True)
+
+OPTIONAL_COLUMNS = {"action_units": ["Action Units", "AU", "AUs"], "type": ["Expression type"]}
+
+EMOTIONS = ["anger", "contempt", "disgust", "fear", "happiness"]
+EMOTIONS += ["others", "repression", "sadness", "surprise", "tense"]
+SMIC_EMOTIONS = ["negative", "positive", "surprise"]
+
+
+def is_slip(images: Mapping[int, Any], coded: Mapping[str, Any], corrected: Mapping[str, Any]) -> bool:
+    """Whether a known slip is this row's: a sorted or shortened spreadsheet has another clip there.
+
+    As corrected, the clip is on disk, and is all that the folder holds, or most of it where the row as
+    coded is not on disk.
+    """
+    there = _frames_on_disk(images, **corrected)
+    return there == len(images) or (2 * there > len(images) and not _frames_on_disk(images, **coded))
+
+
+def folder_pattern(folder: str) -> str:
+    """Match a subject's folder with any number of zeros, and spNO1 for spNO.1."""
+    return re.escape(folder.partition("{")[0]).replace(r"\.", r"\.?") + r"0*(\d{1,3})"
+
+
+def _frames_on_disk(images: Mapping[int, Any], onset: int | None, offset: int | None) -> int:
+    """Frames from onset to offset if all of them are there, else 0."""
+    if onset is None or offset is None or offset <= onset:
+        return 0
+    inside = sum(onset <= number <= offset for number in images)
+    return inside if inside == offset - onset + 1 else 0
