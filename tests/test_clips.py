@@ -2,6 +2,7 @@
 
 import hashlib
 import struct
+import sys
 import zlib
 
 import imageio.v3 as iio
@@ -89,6 +90,30 @@ def test_no_face_in_a_real_video(real_data):
         read_clip(real_data / "video" / "no_face.mp4")
     # it is whole, although 3 of the 98 frames it announces are not for showing
     assert len(read_clip(real_data / "video" / "no_face.mp4", face=False)) == 95
+
+
+@pytest.mark.parametrize(
+    ("absent", "face", "message"),
+    [
+        (["av"], False, r"^reading a video needs av; install microexpr\[video\]$"),
+        (["av"], None, r"^finding the face in a video needs av; install microexpr\[video\]$"),
+        (["skimage"], True, r"^finding the face in a video needs scikit-image; install microexpr\[face\]$"),
+        (["av", "skimage"], True, r" needs av and scikit-image; install microexpr\[video,face\]$"),
+    ],
+)
+def test_a_video_without_the_extras(tmp_path, monkeypatch, absent, face, message):
+    """All that are missing are named, before anything is read: this video could not be."""
+    (tmp_path / "x.mp4").write_bytes(b"")
+    for module in absent:
+        monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(ModuleNotFoundError, match=message):
+        read_clip(tmp_path / "x.mp4", face=face)
+
+
+def test_a_face_without_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "skimage", None)
+    with pytest.raises(ModuleNotFoundError, match=r"^finding a face needs .*microexpr\[face\]$"):
+        find_face(iter([]))
 
 
 @pytest.mark.parametrize("share", [0.0, 0.001, 0.1, 0.5, 0.9, 0.99])

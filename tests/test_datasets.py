@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import sys
 
 import pandas as pd
 import pytest
@@ -273,7 +274,9 @@ def test_smic_cameras(make_tree, dataset_trees):
     root = make_tree("smic-hs")
     dataset_trees.make_tree(root, "smic-nir", seed=1)
     assert set(read_smic(root)["dataset"]) == {"SMIC-HS"}
-    assert all("NIR" in path.parts for path in read_smic(root, "nir")["frames"][0])
+    table = read_smic(root, "nir")
+    assert all("NIR" in path.parts for path in table["frames"][0])
+    assert table.attrs["sources"] == [["smic-nir", str(root)]]  # what reads the same camera again
     with pytest.raises(FileNotFoundError, match=r"of camera VIS .* there is HS, NIR"):
         read_smic(root, camera="VIS")
     with pytest.raises(FileNotFoundError, match=r"of camera NIR .* there is HS"):
@@ -324,6 +327,16 @@ def test_names_of_data_sets():
     assert {*NAMES, "smic"} == set(DATASETS)
     with pytest.raises(ValueError, match="'fer2013' is not a data set; it must be casme, casme2, smic"):
         read_dataset("fer2013", ".")
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("module", ["pandas", "openpyxl"])
+def test_without_the_extra(name, module, make_tree, monkeypatch):
+    root = make_tree(name)
+    monkeypatch.setitem(sys.modules, module, None)
+    words = rf"^reading data sets needs {module}; install microexpr\[datasets\]$"
+    with pytest.raises(ModuleNotFoundError, match=words):
+        read_dataset(name, root)
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "manifest"])

@@ -2,6 +2,7 @@
 
 import hashlib
 import shutil
+import sys
 
 import numpy as np
 import pandas as pd
@@ -189,6 +190,16 @@ def test_never_writes_into_a_folder_that_holds_something(tmp_path):
     with pytest.raises(FileExistsError, match="not an empty folder"):
         simulate(tmp_path, **SMALL)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+@pytest.mark.parametrize("module", ["pandas", "openpyxl"])
+def test_without_the_extra_nothing_is_written(tmp_path, monkeypatch, module):
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(
+        ModuleNotFoundError, match=rf"^simulating .* needs {module}; .*microexpr\[datasets\]$"
+    ):
+        simulate(tmp_path / "data", **SMALL)
+    assert not (tmp_path / "data").exists()
 
 
 def test_too_few_portraits(tmp_path, portraits):

@@ -17,9 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from scipy import fft, ndimage
-from tqdm import tqdm
 
 from .._checks import is_whole
+from .._extras import require
+from .._progress import progress_bar
 
 __all__ = [
     "ClipError",
@@ -103,7 +104,12 @@ def read_clip(
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file or folder")
     if not path.is_dir():
-        frames = _read_video(path, size, face is None or face, margin, progress)
+        crop = face is None or face
+        if crop:
+            require("finding the face in a video", "video", "face")
+        else:
+            require("reading a video", "video")
+        frames = _read_video(path, size, crop, margin, progress)
         return _settle(frames, stabilise, n_frames)
     paths = image_paths(path)
     if not paths:
@@ -165,18 +171,18 @@ def read_frames_and_digest(
     n_frames: int | None = None,
 ) -> tuple[NDArray[np.uint8], bytes]:
     """Read frames as `read_frames` does, and the `content_digest` of their files from the same bytes."""
-    sums: list[bytes] = []
-    frames = _read(paths, size, None, stabilise, n_frames, False, sums)
-    return frames, hashlib.sha256(b"".join(sums)).digest()
+    checksums: list[bytes] = []
+    frames = _read(paths, size, None, stabilise, n_frames, False, checksums)
+    return frames, hashlib.sha256(b"".join(checksums)).digest()
 
 
 def content_digest(paths: Sequence[str | os.PathLike[str]]) -> bytes:
     """SHA-256 of the length (8 bytes) and CRC-32 (4 bytes) of each file in the order given, little-endian.
 
     Names play no part in it. CRC-32, because SHA-256 of every file took 5 % of what decoding it takes: these
-    sums tell changed files from unchanged ones, and protect against nobody.
+    checksums tell changed files from unchanged ones, and protect against nobody.
     """
-    return hashlib.sha256(b"".join(_sum(Path(path).read_bytes()) for path in paths)).digest()
+    return hashlib.sha256(b"".join(_length_and_crc(Path(path).read_bytes()) for path in paths)).digest()
 
 
 def read_image(path: str | os.PathLike[str], size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
@@ -366,37 +372,6 @@ def check_options(stabilise: Any, n_frames: Any, size: Any = None) -> None:
         )
 
 
-def _are_whole(values: Any, count: int, least: int, most: int) -> bool:
-    return np.shape(values) == (count,) and all(is_whole(v) and least <= v <= most for v in values)
-
-
-def _check_frame(frame: Any) -> None:
-    if not isinstance(frame, np.ndarray) or frame.dtype != np.uint8 or isinstance(frame, np.ma.MaskedArray):
-        kind = getattr(frame, "dtype", type(frame).__name__)
-        raise TypeError(f"the frame is of {kind}; it must be an array of uint8 without a mask")
-    if frame.ndim != 2 or frame.size == 0:
-        raise ValueError(f"the frame has shape {frame.shape}; it must be grey, (height, width)")
-
-
-def _stack(frames: Any, dtype: Any = None) -> NDArray[Any]:
-    """Return the frames as an array of numbers (T, height, width), or raise what is wrong with them."""
-    several = frames if isinstance(frames, list | tuple) else [frames]
-    if any(isinstance(frame, np.ma.MaskedArray) for frame in several):
-        raise TypeError("frames is a masked array; its mask would be ignored: fill it, or leave it out")
-    try:
-        frames = np.asarray(frames)
-    except ValueError as error:  # NumPy's own speaks of an inhomogeneous shape
-        raise ValueError("frames are of different sizes; they must be of one: resize them") from error
-    if frames.ndim != 3 or frames.size == 0:
-        raise ValueError(f"frames have shape {frames.shape}; they must be grey, (T, height, width)")
-    if frames.dtype.kind not in "biuf" or (dtype is not None and frames.dtype != dtype):
-        wanted = "numbers" if dtype is None else np.dtype(dtype)
-        raise TypeError(f"frames have dtype {frames.dtype}; they must be {wanted}")
-    if frames.dtype.kind == "f" and not np.isfinite(frames).all():
-        raise ValueError("frames hold NaN or infinity")
-    return frames
-
-
 def image_paths(folder: str | os.PathLike[str]) -> list[Path]:
     """Image files of a folder, put in order by the numbers in their names."""
     folder = Path(folder)
@@ -430,13 +405,9 @@ def find_face(frames: Iterable[NDArray[np.uint8]], margin: float = 0.1) -> Box:
         If a frame is not of uint8.
     """
     _check_margin(margin)
-    try:
-        import skimage.data
-        from skimage.feature import Cascade
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            f"finding faces needs scikit-image ({error}); install microexpr[face]"
-        ) from error
+    require("finding a face", "face")
+    import skimage.data
+    from skimage.feature import Cascade
 
     cascade = Cascade(skimage.data.lbp_frontal_face_cascade_filename())
     largest, searched = (0.0, 0.0, 0.0), 0
@@ -469,6 +440,37 @@ def find_face(frames: Iterable[NDArray[np.uint8]], margin: float = 0.1) -> Box:
     return top, left, min(bottom, height) - top, min(right, width) - left
 
 
+def _are_whole(values: Any, count: int, least: int, most: int) -> bool:
+    return np.shape(values) == (count,) and all(is_whole(v) and least <= v <= most for v in values)
+
+
+def _check_frame(frame: Any) -> None:
+    if not isinstance(frame, np.ndarray) or frame.dtype != np.uint8 or isinstance(frame, np.ma.MaskedArray):
+        kind = getattr(frame, "dtype", type(frame).__name__)
+        raise TypeError(f"the frame is of {kind}; it must be an array of uint8 without a mask")
+    if frame.ndim != 2 or frame.size == 0:
+        raise ValueError(f"the frame has shape {frame.shape}; it must be grey, (height, width)")
+
+
+def _stack(frames: Any, dtype: Any = None) -> NDArray[Any]:
+    """Return the frames as an array of numbers (T, height, width), or raise what is wrong with them."""
+    listed = frames if isinstance(frames, list | tuple) else [frames]
+    if any(isinstance(frame, np.ma.MaskedArray) for frame in listed):
+        raise TypeError("frames is a masked array; its mask would be ignored: fill it, or leave it out")
+    try:
+        frames = np.asarray(frames)
+    except ValueError as error:  # NumPy's own speaks of an inhomogeneous shape
+        raise ValueError("frames are of different sizes; they must be of one: resize them") from error
+    if frames.ndim != 3 or frames.size == 0:
+        raise ValueError(f"frames have shape {frames.shape}; they must be grey, (T, height, width)")
+    if frames.dtype.kind not in "biuf" or (dtype is not None and frames.dtype != dtype):
+        wanted = "numbers" if dtype is None else np.dtype(dtype)
+        raise TypeError(f"frames have dtype {frames.dtype}; they must be {wanted}")
+    if frames.dtype.kind == "f" and not np.isfinite(frames).all():
+        raise ValueError("frames hold NaN or infinity")
+    return frames
+
+
 def _mean_of_largest(found: list[tuple[int, int, int]], shrink: float) -> tuple[float, float, float]:
     """Return the mean (width, top, left) of the detections that are the largest face, times `shrink`.
 
@@ -494,7 +496,7 @@ def _read(
     stabilise: Stabilise | None,
     n_frames: int | None,
     progress: bool | None,
-    sums: list[bytes] | None,
+    checksums: list[bytes] | None,
 ) -> NDArray[np.uint8]:
     check_options(stabilise, n_frames, size)
     if isinstance(paths, (str, bytes, os.PathLike)):
@@ -504,12 +506,12 @@ def _read(
     if len(paths) == 0:
         raise ClipError("the clip has no frames")
     frames = []
-    for path in _bar(paths, len(paths), progress):
+    for path in progress_bar(paths, "read", len(paths), "frame", progress, leave=False):
         file: Any = path
-        if sums is not None:
+        if checksums is not None:
             with open(path, "rb") as whole:
                 data = whole.read()
-            sums.append(_sum(data))
+            checksums.append(_length_and_crc(data))
             file = io.BytesIO(data)
         frames.append(_decode(file, path, box, size))
         if frames[-1].shape != frames[0].shape:
@@ -552,7 +554,7 @@ def _decode(
         raise ClipError(f"{path} is not a readable image: {_reason(error)}") from error
 
 
-def _sum(data: bytes) -> bytes:
+def _length_and_crc(data: bytes) -> bytes:
     return len(data).to_bytes(8, "little") + zlib.crc32(data).to_bytes(4, "little")
 
 
@@ -576,12 +578,7 @@ def _check_margin(margin: float) -> None:
 def _read_video(
     path: Path, size: tuple[int, int] | None, face: bool, margin: float, progress: bool | None
 ) -> NDArray[np.uint8]:
-    try:
-        import av
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            f"reading a video needs PyAV ({error}); install microexpr[video]"
-        ) from error
+    import av
     import imageio.v3 as iio
 
     def decode() -> Iterable[NDArray[np.uint8]]:
@@ -598,7 +595,8 @@ def _read_video(
         if face:
             # Decoded twice rather than kept: a long video at full size does not fit in memory.
             box = _face_of(path, islice(decode(), 0, None, max(1, packets // 4)), margin)
-        frames = [_crop(frame, box, size) for frame in _bar(decode(), packets, progress)]
+        shown = progress_bar(decode(), "read", packets or None, "frame", progress, leave=False)
+        frames = [_crop(frame, box, size) for frame in shown]
     except ClipError:
         raise
     except (OSError, ValueError, IndexError, av.error.FFmpegError) as error:
@@ -621,11 +619,6 @@ def _crop(frame: NDArray[np.uint8], box: Box | None, size: tuple[int, int] | Non
         top, left, height, width = box
         frame = frame[top : top + height, left : left + width]
     return np.array(frame) if size is None else resize(frame, size)
-
-
-def _bar(frames: Iterable, total: int, progress: bool | None) -> Iterable:
-    hidden = None if progress is None else not progress
-    return tqdm(frames, "read", total or None, unit="frame", delay=2, leave=False, disable=hidden)
 
 
 def _numbers_as_numbers(path: Path) -> list[tuple[int, int, str]]:

@@ -13,11 +13,11 @@ from joblib import Parallel, delayed, effective_n_jobs
 from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
-from tqdm import tqdm
 
 from .._checks import is_whole
+from .._extras import require
+from .._progress import progress_bar
 from .clips import image_paths, read_image
-from .readers import import_pandas
 
 __all__ = ["CLASSES", "PROPORTIONS", "draw_face", "motion_field", "simulate"]
 
@@ -113,12 +113,16 @@ def simulate(
         If a parameter is out of range, or `faces` holds fewer portraits than `subjects`.
     FileExistsError
         If `out` is not empty.
+    ModuleNotFoundError
+        If the ``datasets`` extra is not installed.
 
     Notes
     -----
     What is measured on these clips is a property of the simulation, not of any real data set.
     """
-    pd = import_pandas()
+    require("simulating a data set", "datasets")
+    import pandas as pd
+
     _check(subjects, clips, noise, motion, drift, frames, size, seed)
     effective_n_jobs(n_jobs)  # raises here what `Parallel` would raise after the folder was made
     out = Path(out)
@@ -135,9 +139,7 @@ def simulate(
         for index, row in enumerate(table)
     )
     done = Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator")(jobs)
-    for _ in tqdm(
-        done, total=clips, desc="simulate", unit="clip", disable=None if progress is None else not progress
-    ):
+    for _ in progress_bar(done, "simulate", clips, "clip", progress):
         pass
     # The spreadsheet comes last: a folder without one is a run that did not end.
     pd.DataFrame(table).to_excel(out / "CASME2-coding-simulated.xlsx", index=False)
