@@ -36,16 +36,15 @@ _KINDS = {
 
 @dataclass(frozen=True)
 class Problem:
-    """Why a clip was left out: an entry of ``table.attrs["problems"]``.
+    """Why a clip was left out, by a reader (in ``table.attrs["problems"]``) or by `microexpr.extract`.
 
     ``str(problem)`` is the line that a report has of it.
 
     Attributes
     ----------
     kind : str
-        What sort of problem, by which `report` groups: "number", "order", "emotion", "folder", "frames",
-        "files", "duplicate" or "other" where a reader left the clip out, "clip" where
-        `microexpr.extract` did.
+        By which `report` groups: "number", "order", "emotion", "folder", "frames", "files", "duplicate" or
+        "other" of a reader, "clip" of `microexpr.extract`.
     where : str
         The file and its row, the folder (SMIC), or the clip; "" if nothing says where.
     what : str
