@@ -360,7 +360,7 @@ def _title(row: Any) -> str:
 
 
 def _problem(table: pd.DataFrame, k: int, what: str) -> Problem:
-    return Problem(f"{_title(table.iloc[k])}: {what}")  # STUB
+    return Problem("clip", _title(table.iloc[k]), what)
 
 
 def _in_order(problems: Mapping[int, Problem]) -> list[Problem]:

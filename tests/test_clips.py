@@ -98,7 +98,7 @@ def test_no_face_in_a_real_video(real_data):
         (["av"], False, r"^reading a video needs av; install microexpr\[video\]$"),
         (["av"], None, r"^finding the face in a video needs av; install microexpr\[video\]$"),
         (["skimage"], True, r"^finding the face in a video needs scikit-image; install microexpr\[face\]$"),
-        (["av", "skimage"], True, r" needs av and scikit-image; install microexpr\[video,face\]$"),
+        (["av", "skimage"], True, r" needs av, scikit-image; install microexpr\[video,face\]$"),
     ],
 )
 def test_a_video_without_the_extras(tmp_path, monkeypatch, absent, face, message):

@@ -407,9 +407,3 @@ def _value_or_fault(faults: list[Fault], function: Callable, *arguments: Any) ->
     except Fault as fault:
         faults.append(fault)
         return None
-
-
-def import_pandas() -> Any:  # for store.py, until it requires its extras itself
-    import pandas
-
-    return pandas
