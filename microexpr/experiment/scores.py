@@ -175,7 +175,7 @@ def splits(
     Raises
     ------
     ValueError
-        If there is no such protocol, or there are too few subjects or data sets for it.
+        If there is no such protocol, or too few subjects or data sets for it.
 
     Examples
     --------
@@ -406,7 +406,7 @@ def bootstrap(scores: Scores, n_resamples: int = 10_000, seed: int = 0) -> dict[
 
     References
     ----------
-    B. Efron, R. J. Tibshirani: An introduction to the bootstrap, 1993.
+    Efron, Tibshirani: An introduction to the bootstrap, 1993.
 
     Examples
     --------
@@ -479,8 +479,7 @@ def mcnemar(first: Scores, second: Scores) -> McNemar:
 
     References
     ----------
-    Q. McNemar: Note on the sampling error of the difference between correlated proportions or percentages,
-    Psychometrika 12, 1947.
+    McNemar: Note on the sampling error of the difference between correlated proportions. Psychometrika 1947.
 
     Examples
     --------
