@@ -10,7 +10,13 @@ from typing import Any
 
 from numba import config, njit
 
-SOURCES = ("_compilation.py", "_kernels.py")  # all that decides what a kernel does
+SOURCES = (
+    "_compilation.py",
+    "_dense_kernels.py",
+    "_kernels.py",
+    "_lagrangian_kernels.py",
+    "_long_kernels.py",
+)  # all that decides what a kernel does
 _ROOM = 2**24  # bytes free where the kernels are cached: they take 3 MB
 
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _kernels
+from . import _dense_kernels, _kernels
 
 Floats = NDArray[np.float64]
 
@@ -73,7 +73,7 @@ def gram(frames: Any) -> Floats:
 
 def _dense_gram(frames: NDArray[Any]) -> Floats:
     T = len(frames)
-    rows = _kernels.padded(T)
+    rows = _dense_kernels.padded(T)
     width = max(256, 2**15 // T)  # a panel stays in L2 between the subtraction and the product
     K = np.zeros((rows, rows))
     start, unit = 0, _kernels.whole_unit(frames[0])
@@ -84,7 +84,7 @@ def _dense_gram(frames: NDArray[Any]) -> Floats:
     if start < frames.shape[1]:
         _kernels.add_gram(frames, start, 1.0, np.zeros((rows, width)), K)
     K = np.ascontiguousarray(K[:T, :T])
-    _kernels.mirror(K)
+    _dense_kernels.mirror(K)
     return K
 
 

@@ -12,7 +12,7 @@ from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.metrics import make_scorer, ndcg_score
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
-from . import _kernels
+from . import _long_kernels
 from ._frames import Names, PairOrder
 from .ranksvm import (
     NoPairError,
@@ -403,8 +403,8 @@ def _right(rank: Floats, pairs: PairOrder, a: int, b: int) -> float:
     later, first, end = pairs.later[a:b] - a, pairs.first[a:b] - a, pairs.end[a:b] - a
     n = int((end - later).sum())
     beta, group = np.empty(b - a), np.array([0, b - a])
-    not_right = _kernels.smoothed_sums(rank, np.argsort(rank), later, first, group, 1.0, beta)[0]
-    not_wrong = _kernels.smoothed_sums(-rank, np.argsort(-rank), later, first, group, 1.0, beta)[0]
+    not_right = _long_kernels.smoothed_sums(rank, np.argsort(rank), later, first, group, 1.0, beta)[0]
+    not_wrong = _long_kernels.smoothed_sums(-rank, np.argsort(-rank), later, first, group, 1.0, beta)[0]
     return (n + not_wrong - not_right) / (2 * n)
 
 

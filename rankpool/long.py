@@ -7,7 +7,7 @@ w = Vᵀ Aᵀ α
     primal(u) - dual(α) = ½ ‖u - w‖² + Σ_window C h (1 - h/δ),    h = 1 - m.
 
 Newton's method makes the first term small; then δ shrinks until the second is too. The squared hinge has
-α = 2C max(0, h) and the first term only. All sums over pairs take O(T log T) (`_kernels.smoothed_sums`).
+α = 2C max(0, h) and the first term only. All sums over pairs take O(T log T) (`_long_kernels.smoothed_sums`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.linalg import cho_factor, cho_solve, lapack, solve_triangular
 
-from . import _kernels
+from . import _kernels, _long_kernels
 from ._frames import PairOrder, combine, relative_scores
 
 Floats = NDArray[np.float64]
@@ -139,7 +139,7 @@ class _Problem:
         return order
 
     def sums(self, f: Floats, width: float, beta: Floats) -> tuple[float, float, float, int]:
-        return _kernels.smoothed_sums(f, self.by_score(f), *self.structure, width, beta)
+        return _long_kernels.smoothed_sums(f, self.by_score(f), *self.structure, width, beta)
 
     def certificate(
         self, u: Floats, f: Floats, C: float, squared: bool, width: float, n_iter: int
@@ -208,14 +208,14 @@ class _Problem:
             jitter = np.random.default_rng(seed).random(n)
             ranks = np.minimum(((np.arange(n) + jitter) * (inside / n)).astype(np.int64), inside - 1)
         i, j = np.empty((2, n), np.intp)
-        n = _kernels.window_pairs(f, order.copy(), *self.structure, width, ranks, i, j)
+        n = _long_kernels.window_pairs(f, order.copy(), *self.structure, width, ranks, i, j)
         precondition = self._preconditioner(i[:n], j[:n], slope * inside / max(n, 1))
 
         w, out = np.empty(d), np.empty(T)
 
         def hessian(q: Floats) -> tuple[Floats, Floats]:
             dq = self.scores(q)
-            _kernels.window_laplacian(f, order.copy(), *self.structure, width, dq, out)
+            _long_kernels.window_laplacian(f, order.copy(), *self.structure, width, dq, out)
             self.combine(out, w)
             return q + slope * w, dq
 

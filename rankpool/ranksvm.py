@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from . import _kernels
+from . import _dense_kernels, _kernels, _lagrangian_kernels
 from ._blas import one_blas_thread
 from ._frames import Names, PairOrder, combine, gram, largest_square, raise_unless_finite, weigh
 
@@ -646,7 +646,7 @@ def _chain(K: Floats, pairs: PairOrder, C: float, loss: Loss) -> Solution | None
     beta[1:] += a
     beta[:-1] -= a
     f = np.empty(T)
-    _kernels.row_products(K, beta, f)
+    _dense_kernels.row_products(K, beta, f)
     step, other = f[1:] - f[:-1], f[2:] - np.maximum.accumulate(f)[:-2]
     costless = step if loss == "hinge" else np.append(step[a == 0.0], other)
     if not costless.min(initial=1.0) > 1.0 - 1e-10:
@@ -668,11 +668,11 @@ def _chain_multipliers(K: Floats, q: float) -> Floats | None:
     for _ in range(5):
         m = len(active)
         _kernels.pair_matrix(K, active, active + 1, q, M)
-        if not _kernels.cholesky(M, m):
+        if not _dense_kernels.cholesky(M, m):
             return None
         x = np.ones(m)
-        _kernels.solve_lower(M, x)
-        _kernels.solve_lower_transposed(M, x)
+        _dense_kernels.solve_lower(M, x)
+        _dense_kernels.solve_lower_transposed(M, x)
         positive = x > 0.0
         if positive.all():
             a = np.zeros(T - 1)
@@ -686,7 +686,7 @@ def _saturated(K: Floats, pairs: PairOrder, C: float) -> Solution | None:
     """Every pair at its bound C, if all margins are then at most 1."""
     beta = C * _net_rank(pairs)
     f = np.empty(len(K))
-    _kernels.row_products(K, beta, f)
+    _dense_kernels.row_products(K, beta, f)
     if _kernels.largest_margin(f, pairs.later, pairs.end) > 1.0:
         return None
     return beta, np.full(_count(pairs), C), "saturated", 0
@@ -727,8 +727,8 @@ def _iterate(
             return beta, alpha, method, n_iter
     K = K / scale
     factor, pivots = np.zeros((T, T)), np.empty(T, np.intp)
-    rank = _kernels.pivoted_cholesky(K, factor, pivots)
-    rows, width = _kernels.padded(rank), _kernels.padded(T)
+    rank = _dense_kernels.pivoted_cholesky(K, factor, pivots)
+    rows, width = _dense_kernels.padded(rank), _dense_kernels.padded(T)
     R = np.zeros((rows, width))
     R[:rank, :T] = factor[:rank]
 
@@ -736,7 +736,7 @@ def _iterate(
     cost, squared = C * scale, loss == "squared_hinge"
     z, beta = np.zeros(rows), np.zeros(width)
     beta[:T] = _net_rank(pairs)
-    _kernels.row_products(R, beta, z)
+    _dense_kernels.row_products(R, beta, z)
     square = float(z @ z)
     z *= min(cost, n / square if square > 0 else 0.0)
     delta = max(0.0, 1e-8 - 0.5 / cost) if squared else max(1.0 / cost, 1e-8)
@@ -750,7 +750,7 @@ def _iterate(
     done, n_iter = False, 0
     with _progress_bar(verbose) as progress:
         while not done and n_iter < max_iter:
-            done = _kernels.augmented_lagrangian(
+            done = _lagrangian_kernels.augmented_lagrangian(
                 K, R, rank, pairs.later, pairs.end, cost, squared, enough, max_iter if T < 300 else 1,
                 z, base, best_z, best_alpha, state, L, RL, M,
             )  # fmt: skip
@@ -760,7 +760,7 @@ def _iterate(
     # beta on the pivot frames, where R is triangular; the first frame, at the origin, closes the sum
     pivots = pivots[:rank]
     x = best_z[:rank].copy()
-    _kernels.solve_lower_transposed(np.ascontiguousarray(R[:rank, pivots].T), x)
+    _dense_kernels.solve_lower_transposed(np.ascontiguousarray(R[:rank, pivots].T), x)
     beta = np.zeros(T)
     beta[pivots] = x / scale
     beta[K.diagonal().argmin()] -= beta.sum()

@@ -96,24 +96,44 @@ def test_everything_works_where_no_folder_can_be_written(unwritable):
     assert re.match(r"UserWarning rankpool cannot cache .*no locator available.*NUMBA_CACHE_DIR", caught[0])
 
 
-def test_a_changed_kernel_is_not_served_stale(copy):
+@pytest.mark.parametrize(
+    ("call", "file", "before", "after", "results"),
+    [
+        (
+            "(x := _kernels.hinge_sum)(np.zeros(3), np.arange(1, 4), np.full(3, 3), 2)",
+            "_kernels.py",
+            "acc += h * h",
+            "acc += h + h",
+            ("3.0", "6.0"),
+        ),
+        (  # what is changed is a kernel of another file, which the one that is cached calls
+            "((x := _kernels.add_gram)(np.eye(2), 0, 1.0, np.zeros((12, 64)), K), K[1, 1])[1]",
+            "_dense_kernels.py",
+            "K[i + a, j + b] += c[a][b]",
+            "K[i + a, j + b] -= c[a][b]",
+            ("2.0", "-2.0"),
+        ),
+    ],
+)
+def test_a_changed_kernel_is_not_served_stale(copy, call, file, before, after, results):
     """Not even where its file has the size and the time that it had, which is all that Numba looks at."""
     code = (
         "import numpy as np\n"
         "from rankpool import _kernels\n"
-        "print(_kernels.hinge_sum(np.zeros(3), np.arange(1, 4), np.full(3, 3), 2))\n"
-        "print(sum(_kernels.hinge_sum.stats.cache_hits.values()))"
+        "K = np.zeros((12, 12))\n"
+        f"print({call})\n"
+        "print(sum(x.stats.cache_hits.values()))"
     )
-    env = {"NUMBA_CACHE_DIR": str(copy / "cache"), "NUMBA_OPT": "0"}
-    assert run(code, copy, env=env).stdout.split() == ["3.0", "0"]
-    assert run(code, copy, env=env).stdout.split() == ["3.0", "1"]
-    source = copy / "rankpool" / "_kernels.py"
-    before, text = source.stat(), source.read_text(encoding="utf-8")
-    assert text.count("acc += h * h") == 1
-    source.write_text(text.replace("acc += h * h", "acc += h + h"), encoding="utf-8")
-    os.utime(source, ns=(before.st_atime_ns, before.st_mtime_ns))
-    assert source.stat().st_size == before.st_size
-    assert run(code, copy, env=env).stdout.split() == ["6.0", "0"]
+    env = {"NUMBA_CACHE_DIR": str(copy / "cache"), "NUMBA_OPT": "1"}  # with 0 the second one is not cached
+    assert run(code, copy, env=env).stdout.split() == [results[0], "0"]
+    assert run(code, copy, env=env).stdout.split() == [results[0], "1"]
+    source = copy / "rankpool" / file
+    status, text = source.stat(), source.read_text(encoding="utf-8")
+    assert text.count(before) == 1
+    source.write_text(text.replace(before, after), encoding="utf-8")
+    os.utime(source, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert source.stat().st_size == status.st_size
+    assert run(code, copy, env=env).stdout.split() == [results[1], "0"]
 
 
 def test_every_file_with_kernels_is_in_the_digest():

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.exceptions import ConvergenceWarning
 
-from rankpool import _kernels, approximate_rank_pool, rank_svm
+from rankpool import _kernels, _long_kernels, approximate_rank_pool, rank_svm
 from rankpool.long import solve_long
 from rankpool.ranksvm import _pair_order
 
@@ -92,7 +92,7 @@ def test_pair_sums_of_sorted_scores(T, n_groups, n_times, spread, width, seed):
     by_score = np.lexsort((f, groups[order]))
 
     beta = np.empty(T)
-    total, hinges, squares, inside = _kernels.smoothed_sums(f, by_score.copy(), *structure, width, beta)
+    total, hinges, squares, inside = _long_kernels.smoothed_sums(f, by_score.copy(), *structure, width, beta)
     scale = max(1, spread) * T
     np.testing.assert_allclose(beta, np.bincount(j, a, T) - np.bincount(i, a, T), atol=1e-12 * scale**2)
     assert total == pytest.approx(a.sum(), rel=1e-10, abs=1e-10)
@@ -106,18 +106,18 @@ def test_pair_sums_of_sorted_scores(T, n_groups, n_times, spread, width, seed):
     np.testing.assert_allclose(one_by_one, np.bincount(j, a, T) - np.bincount(i, a, T), atol=1e-13 * scale)
 
     x, out = rng.normal(size=T), np.empty(T)
-    _kernels.window_laplacian(f, by_score.copy(), *structure, width, x, out)
+    _long_kernels.window_laplacian(f, by_score.copy(), *structure, width, x, out)
     d = np.where(window, x[j] - x[i], 0)
     close = np.minimum(np.abs(h), np.abs(h - width)).min() < 1e-12  # rounding decides what is in the window
     if not close:
         assert inside == window.sum()
         np.testing.assert_allclose(out, np.bincount(j, d, T) - np.bincount(i, d, T), atol=1e-11 * T)
         i_out, j_out = np.empty((2, inside), np.intp)
-        n = _kernels.window_pairs(f, by_score.copy(), *structure, width, np.arange(inside), i_out, j_out)
+        n = _long_kernels.window_pairs(f, by_score.copy(), *structure, width, np.arange(inside), i_out, j_out)
         assert n == inside
         assert set(zip(i_out, j_out, strict=True)) == set(zip(i[window], j[window], strict=True))
         some = np.sort(rng.integers(0, max(inside, 1), 5))[: inside // 2]  # with repeats
-        n = _kernels.window_pairs(f, by_score.copy(), *structure, width, some, i_out, j_out)
+        n = _long_kernels.window_pairs(f, by_score.copy(), *structure, width, some, i_out, j_out)
         assert n == len(some)
         assert set(zip(i_out[:n], j_out[:n], strict=True)) <= set(zip(i[window], j[window], strict=True))
 

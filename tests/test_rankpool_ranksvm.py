@@ -12,7 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.svm import LinearSVC
 
 import rankpool
-from rankpool import _kernels, approximate_rank_pool, rank_svm
+from rankpool import _dense_kernels, _kernels, _lagrangian_kernels, approximate_rank_pool, rank_svm
 
 LOSSES = ("hinge", "squared_hinge")
 
@@ -605,7 +605,7 @@ def test_multipliers(delta, ties, power):
     rng, later, end, A, C, base = random_state(ties=ties)
     q, bound = (0.0, C) if power == 1 else (0.25 / C, np.inf)
     f, beta, out = rng.normal(size=9), np.empty(9), np.empty(len(A))
-    sums = _kernels.multipliers(f, base, later, end, delta, q, bound, power, out, beta)
+    sums = _lagrangian_kernels.multipliers(f, base, later, end, delta, q, bound, power, out, beta)
     h = 1 - A @ f
     expected = np.clip((h + delta * base) / (delta + q), 0, bound)
     np.testing.assert_allclose(out, expected, rtol=1e-11, atol=1e-11)
@@ -620,7 +620,7 @@ def test_multipliers_ignore_what_rounding_leaves_of_a_margin():
     f, base, out, beta = 1e6 * np.arange(3.0), np.zeros(3), np.empty(3), np.empty(3)
     f[1] = 1.0 - 1e-10
     later, end = np.arange(1, 4), np.full(3, 3)
-    assert _kernels.multipliers(f, base, later, end, 1.0, 0.0, 1.0, 1, out, beta)[2] == 0
+    assert _lagrangian_kernels.multipliers(f, base, later, end, 1.0, 0.0, 1.0, 1, out, beta)[2] == 0
     assert out[0] == pytest.approx(1e-10)  # the multiplier is as it is
 
 
@@ -631,16 +631,16 @@ def test_window_kernels(ties, bound):
     alpha = np.clip(rng.normal(size=len(alpha)) * 2, 0, 2)
     inside = (alpha > 0) & (alpha < bound)
     L = np.full((9, 9), np.nan)
-    _kernels.window_laplacian_of_pairs(alpha, later, end, bound, L)
+    _lagrangian_kernels.window_laplacian_of_pairs(alpha, later, end, bound, L)
     np.testing.assert_array_equal(L, A[inside].T @ A[inside])
     x, out = rng.normal(size=9), np.empty(9)
-    _kernels.window_product(alpha, later, end, bound, x, out)
+    _lagrangian_kernels.window_product(alpha, later, end, bound, x, out)
     np.testing.assert_allclose(out, L @ x, atol=1e-13)
     i, j = np.empty((2, inside.sum()), np.intp)
-    _kernels.list_window(alpha, later, end, bound, i, j)
+    _lagrangian_kernels.list_window(alpha, later, end, bound, i, j)
     np.testing.assert_array_equal(np.eye(9)[j] - np.eye(9)[i], A[inside])
     B = rng.normal(size=(9, 4))
-    M = np.full((_kernels.padded(len(i)),) * 2, np.nan)
+    M = np.full((_dense_kernels.padded(len(i)),) * 2, np.nan)
     _kernels.pair_matrix(B @ B.T, i, j, 0.3, M)
     lower = np.tril(np.ones((len(i), len(i)), bool))
     D = A[inside] @ B
@@ -661,18 +661,18 @@ def test_direction_solves_the_newton_equation(share, ties):
     n = (end - later).sum()
     alpha = np.where(rng.random(n) < share, 1.0, C * rng.integers(0, 2, n))
     inside = int((alpha == 1.0).sum())
-    R = np.zeros((_kernels.padded(rank), _kernels.padded(T)))
+    R = np.zeros((_dense_kernels.padded(rank), _dense_kernels.padded(T)))
     R[:rank, :T] = rng.normal(size=(rank, T))
     Rt = R[:rank, :T]
     L, RL, M = np.zeros((R.shape[1],) * 2), np.zeros_like(R), np.zeros((len(R),) * 2)
     p, residual = np.zeros((2, len(R)))
     residual[:rank] = rng.normal(size=rank)
     D = np.zeros((T, T))
-    _kernels.window_laplacian_of_pairs(alpha, later, end, C, D)
+    _lagrangian_kernels.window_laplacian_of_pairs(alpha, later, end, C, D)
     curvature = np.eye(rank) + Rt @ D @ Rt.T / ridge
 
     def direction(residual, factored):
-        return _kernels._direction(
+        return _lagrangian_kernels.direction(
             Rt.T @ Rt, R, rank, alpha, later, end, C, ridge, inside, residual, factored, L, RL, M, p
         )
 
@@ -687,7 +687,7 @@ def test_direction_solves_the_newton_equation(share, ties):
         some = np.flatnonzero(alpha == 1.0)[::5]
         alpha[some] = C
         inside -= len(some)
-        _kernels.window_laplacian_of_pairs(alpha, later, end, C, D)
+        _lagrangian_kernels.window_laplacian_of_pairs(alpha, later, end, C, D)
         curvature = np.eye(rank) + Rt @ D @ Rt.T / ridge
         direction(residual, True)
         error = curvature @ p[:rank] + residual[:rank]
@@ -699,21 +699,21 @@ def test_direction_solves_the_newton_equation(share, ties):
 @pytest.mark.parametrize(("rows", "others", "d"), [(4, 5, 1), (8, 68, 37), (71, 12, 600), (130, 72, 64)])
 def test_products(rows, others, d, dtype):
     rng = np.random.default_rng(rows)
-    spare, other_spare = _kernels.padded(rows), _kernels.padded(others)
+    spare, other_spare = _dense_kernels.padded(rows), _dense_kernels.padded(others)
     P, Q = rng.integers(-9, 9, (spare, d)).astype(dtype), rng.integers(-9, 9, (other_spare, d)).astype(dtype)
     K = np.ones((spare, other_spare))
-    _kernels.add_products(P, rows, Q, others, d, False, K)
+    _dense_kernels.add_products(P, rows, Q, others, d, False, K)
     P, Q = P[:rows], Q[:others]
     np.testing.assert_array_equal(K[:rows, :others], 1 + P @ Q.T)
     K = np.ones((spare, spare))
-    _kernels.add_products(np.vstack([P, P])[:spare], rows, np.vstack([P, P])[:spare], rows, d, True, K)
+    _dense_kernels.add_products(np.vstack([P, P])[:spare], rows, np.vstack([P, P])[:spare], rows, d, True, K)
     K = np.ascontiguousarray(K[:rows, :rows])
-    _kernels.mirror(K)
+    _dense_kernels.mirror(K)
     np.testing.assert_array_equal(K, 1 + P @ P.T)
     x, y = rng.normal(size=d), rng.normal(size=rows)
     out, out_transposed = np.empty(rows), np.empty(d)
-    _kernels.row_products(P.astype(np.float64), x, out)
-    _kernels.row_sum(P.astype(np.float64), y, out_transposed)
+    _dense_kernels.row_products(P.astype(np.float64), x, out)
+    _dense_kernels.row_sum(P.astype(np.float64), y, out_transposed)
     np.testing.assert_allclose(out, P @ x, atol=1e-12)
     np.testing.assert_allclose(out_transposed, P.T @ y, atol=1e-12)
 
@@ -723,20 +723,21 @@ def test_cholesky_and_solves(n):
     rng = np.random.default_rng(n)
     B = rng.normal(size=(n, n))
     M = B @ B.T + np.eye(n)
-    factor = np.full((_kernels.padded(n),) * 2, np.nan)  # what is beside the lower triangle does not matter
+    # what is beside the lower triangle does not matter
+    factor = np.full((_dense_kernels.padded(n),) * 2, np.nan)
     factor[:n, :n] = np.where(np.tri(n, dtype=bool), M, np.nan)
-    assert _kernels.cholesky(factor, n)
+    assert _dense_kernels.cholesky(factor, n)
     L = np.tril(factor[:n, :n])
     np.testing.assert_allclose(L, np.linalg.cholesky(M), rtol=1e-8, atol=1e-10)
     x = rng.normal(size=n)
     solved = x.copy()
-    _kernels.solve_lower(factor, solved)
+    _dense_kernels.solve_lower(factor, solved)
     np.testing.assert_allclose(L @ solved, x, rtol=1e-9, atol=1e-10)
-    _kernels.solve_lower_transposed(factor, solved)
+    _dense_kernels.solve_lower_transposed(factor, solved)
     np.testing.assert_allclose(M @ solved, x, rtol=1e-8, atol=1e-8)
     factor[:n, :n] = M
     factor[n - 1, n - 1] = L[n - 1, : n - 1] @ L[n - 1, : n - 1] - 1e-6
-    assert not _kernels.cholesky(factor, n)
+    assert not _dense_kernels.cholesky(factor, n)
 
 
 @pytest.mark.parametrize("rank", [0, 1, 5, 12])
@@ -744,7 +745,7 @@ def test_pivoted_cholesky(rank):
     B = np.random.default_rng(rank).normal(size=(12, rank))
     K = B @ B.T
     R, pivots = np.zeros((12, 12)), np.zeros(12, np.intp)
-    assert _kernels.pivoted_cholesky(K, R, pivots) == rank
+    assert _dense_kernels.pivoted_cholesky(K, R, pivots) == rank
     np.testing.assert_allclose(R[:rank].T @ R[:rank], K, atol=1e-12)
     square = R[:rank, pivots[:rank]]
     np.testing.assert_array_equal(square, np.triu(square))
