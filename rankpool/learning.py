@@ -402,9 +402,9 @@ def _right(rank: Floats, pairs: PairOrder, a: int, b: int) -> float:
     """
     later, first, end = pairs.later[a:b] - a, pairs.first[a:b] - a, pairs.end[a:b] - a
     n = int((end - later).sum())
-    beta, group = np.empty(b - a), np.array([0, b - a])
-    not_right = _long_kernels.smoothed_sums(rank, np.argsort(rank), later, first, group, 1.0, beta)[0]
-    not_wrong = _long_kernels.smoothed_sums(-rank, np.argsort(-rank), later, first, group, 1.0, beta)[0]
+    beta, segments = np.empty(b - a), _long_kernels.split_in_time(later, first, np.array([0, b - a]))
+    not_right = _long_kernels.smoothed_sums(rank, np.argsort(rank), later, segments, 1.0, beta)[0]
+    not_wrong = _long_kernels.smoothed_sums(-rank, np.argsort(-rank), later, segments, 1.0, beta)[0]
     return (n + not_wrong - not_right) / (2 * n)
 
 

@@ -116,7 +116,7 @@ class _Problem:
 
     def __init__(self, frames: Any, pairs: PairOrder) -> None:
         self.frames, self.pairs = frames, pairs
-        self.structure = pairs.later, pairs.first, pairs.groups
+        self.segments = _long_kernels.split_in_time(pairs.later, pairs.first, pairs.groups)
         self.straight = bool((pairs.order == np.arange(len(pairs.order))).all())
         self.group = np.repeat(np.arange(len(pairs.groups) - 1), np.diff(pairs.groups))
 
@@ -139,7 +139,7 @@ class _Problem:
         return order
 
     def sums(self, f: Floats, width: float, beta: Floats) -> tuple[float, float, float, int]:
-        return _long_kernels.smoothed_sums(f, self.by_score(f), *self.structure, width, beta)
+        return _long_kernels.smoothed_sums(f, self.by_score(f), self.pairs.later, self.segments, width, beta)
 
     def certificate(
         self, u: Floats, f: Floats, C: float, squared: bool, width: float, n_iter: int
@@ -208,14 +208,14 @@ class _Problem:
             jitter = np.random.default_rng(seed).random(n)
             ranks = np.minimum(((np.arange(n) + jitter) * (inside / n)).astype(np.int64), inside - 1)
         i, j = np.empty((2, n), np.intp)
-        n = _long_kernels.window_pairs(f, order.copy(), *self.structure, width, ranks, i, j)
+        n = _long_kernels.window_pairs(f, order.copy(), self.pairs.later, self.segments, width, ranks, i, j)
         precondition = self._preconditioner(i[:n], j[:n], slope * inside / max(n, 1))
 
         w, out = np.empty(d), np.empty(T)
 
         def hessian(q: Floats) -> tuple[Floats, Floats]:
             dq = self.scores(q)
-            _long_kernels.window_laplacian(f, order.copy(), *self.structure, width, dq, out)
+            _long_kernels.window_laplacian(f, order.copy(), self.pairs.later, self.segments, width, dq, out)
             self.combine(out, w)
             return q + slope * w, dq
 

@@ -88,7 +88,7 @@ def test_pair_sums_of_sorted_scores(T, n_groups, n_times, spread, width, seed):
     h = 1 - (f[j] - f[i])
     a = np.clip(h, 0, width)
     window = (h > 0) & (h < width)
-    structure = (later, first, borders)
+    structure = (later, _long_kernels.split_in_time(later, first, borders))
     by_score = np.lexsort((f, groups[order]))
 
     beta = np.empty(T)
