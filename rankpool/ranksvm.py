@@ -13,9 +13,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from . import _dense_kernels, _kernels, _lagrangian_kernels
+from . import _dense_kernels, _kernels
 from ._blas import one_blas_thread
 from ._frames import Names, PairOrder, combine, gram, largest_square, raise_unless_finite, weigh
+from ._lagrangian_kernels import Iterates, Problem, State, Workspace, augmented_lagrangian
 
 Loss = Literal["hinge", "squared_hinge"]
 LONGEST_IN_PAIRS = 3000  # frames up to which the pairs are held: at 3000, 0.4 to 0.7 GB
@@ -740,34 +741,33 @@ def _iterate(
     square = float(z @ z)
     z *= min(cost, n / square if square > 0 else 0.0)
     delta = max(0.0, 1e-8 - 0.5 / cost) if squared else max(1.0 / cost, 1e-8)
-    state = np.array([delta, 0.0, np.inf, -np.inf, np.inf, 0.0, 0.0, 0.0])
+    state = State(delta)
 
     # The error of u goes with the square root of the gap, and the last iterations divide the gap by a hundred
     # and more each: one of them past tol, unless rounding forbids. Where they are dear, stop short of that.
     enough = max((0.01 if T < 300 else 0.5) * tol, min(0.5 * tol, 1e-10))
-    base, best_z, best_alpha = np.zeros(n), np.zeros(rows), np.zeros(n)
-    L, RL, M = np.zeros((width, width)), np.zeros((rows, width)), np.zeros((rows, rows))
-    done, n_iter = False, 0
+    problem = Problem(K, R, rank, pairs.later, pairs.end, cost, squared)
+    iterates = Iterates(z, base=np.zeros(n), best_z=np.zeros(rows), best_alpha=np.zeros(n))
+    workspace = Workspace(np.zeros((width, width)), np.zeros((rows, width)), np.zeros((rows, rows)))
+    steps, done = max_iter if T < 300 else 1, False
     with _progress_bar(verbose) as progress:
-        while not done and n_iter < max_iter:
-            done = _lagrangian_kernels.augmented_lagrangian(
-                K, R, rank, pairs.later, pairs.end, cost, squared, enough, max_iter if T < 300 else 1,
-                z, base, best_z, best_alpha, state, L, RL, M,
-            )  # fmt: skip
-            n_iter = int(state[6])
-            progress(_relative_gap(float(state[2]), float(state[3])))
+        while not done and state.n_iter < max_iter:
+            done, state = augmented_lagrangian(
+                tuple(problem), enough, steps, tuple(iterates), tuple(state), tuple(workspace)
+            )
+            progress(_relative_gap(state.best_primal, state.best_dual))
 
     # beta on the pivot frames, where R is triangular; the first frame, at the origin, closes the sum
     pivots = pivots[:rank]
-    x = best_z[:rank].copy()
+    x = iterates.best_z[:rank].copy()
     _dense_kernels.solve_lower_transposed(np.ascontiguousarray(R[:rank, pivots].T), x)
     beta = np.zeros(T)
     beta[pivots] = x / scale
     beta[K.diagonal().argmin()] -= beta.sum()
-    alpha = best_alpha / scale
+    alpha = iterates.best_alpha / scale
     if not squared:
         np.minimum(alpha, C, out=alpha)  # rounding
-    return beta, alpha, "augmented-lagrangian", n_iter
+    return beta, alpha, "augmented-lagrangian", state.n_iter
 
 
 def _progress_bar(verbose: bool) -> AbstractContextManager[Callable[[float], None]]:

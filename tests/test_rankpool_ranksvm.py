@@ -664,7 +664,10 @@ def test_direction_solves_the_newton_equation(share, ties):
     R = np.zeros((_dense_kernels.padded(rank), _dense_kernels.padded(T)))
     R[:rank, :T] = rng.normal(size=(rank, T))
     Rt = R[:rank, :T]
-    L, RL, M = np.zeros((R.shape[1],) * 2), np.zeros_like(R), np.zeros((len(R),) * 2)
+    problem = _lagrangian_kernels.Problem(Rt.T @ Rt, R, rank, later, end, C, False)
+    workspace = _lagrangian_kernels.Workspace(
+        np.zeros((R.shape[1],) * 2), np.zeros_like(R), np.zeros((len(R),) * 2)
+    )
     p, residual = np.zeros((2, len(R)))
     residual[:rank] = rng.normal(size=rank)
     D = np.zeros((T, T))
@@ -673,7 +676,7 @@ def test_direction_solves_the_newton_equation(share, ties):
 
     def direction(residual, factored):
         return _lagrangian_kernels.direction(
-            Rt.T @ Rt, R, rank, alpha, later, end, C, ridge, inside, residual, factored, L, RL, M, p
+            problem, alpha, C, ridge, inside, residual, factored, workspace, p
         )
 
     slope, factored = direction(residual, False)
