@@ -600,13 +600,15 @@ def _solve_long(
 
     T, d = frames.shape
     squared = loss == "squared_hinge"
-    K = None
+    K, closed = None, None
     if d > T and T <= LARGEST_GRAM and isinstance(frames, np.ndarray):
         K, in_order = _ordered_gram(frames, pairs)
         _check_reach(float(K.diagonal().max()), C, frames, names)
         solution = _closed_form(in_order, pairs, C, loss)
         if solution is not None:
-            return _certify(frames, pairs, C, loss, K.diagonal().max(), *solution)
+            closed = _certify(frames, pairs, C, loss, float(K.diagonal().max()), *solution)
+            if closed.gap <= tol:
+                return closed
     else:
         _check_reach(largest_square(frames), C, frames, names)
     if isinstance(frames, np.ndarray) and frames.dtype.kind != "f":
@@ -617,6 +619,8 @@ def _solve_long(
         else:
             found = long.solve_long_in_span(frames, K, pairs, C, squared, tol, max_iter, progress)
     gap = _relative_gap(found.primal, found.dual)
+    if closed is not None and closed.gap <= gap:
+        return closed
     delta = None if squared else found.width
     return RankSVMResult(
         found.u, found.primal, found.dual, gap, found.n_iter, "newton", found.beta, None, delta, pairs

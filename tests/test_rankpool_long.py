@@ -286,6 +286,27 @@ def test_a_long_chain_is_solved_in_closed_form():
     assert result.objective == pytest.approx(0.5 * result.u @ result.u, rel=1e-6)
 
 
+def test_a_closed_form_short_of_tol_is_iterated_on(monkeypatch):
+    """When it is short is for the rounding to say, so here it is made to be; likewise what is long."""
+    from rankpool import ranksvm
+
+    V = trend(30, 40)
+    optimum = rank_svm(V, 0.1, tol=1e-9)
+    good = optimum.beta, optimum.dual.copy(), "chain", 0
+    poor = np.zeros(30), np.zeros(optimum.n_pairs), "chain", 0
+    monkeypatch.setattr(ranksvm, "LONGEST_IN_PAIRS", 20)
+    monkeypatch.setattr(ranksvm, "_closed_form", lambda *_: poor)
+    result = rank_svm(V, 0.1, tol=1e-4)
+    assert result.method == "newton"
+    assert result.gap <= 1e-4
+    assert result.objective == pytest.approx(optimum.objective, rel=1e-4)
+    monkeypatch.setattr(ranksvm, "_closed_form", lambda *_: good)  # the better of both is returned
+    with pytest.warns(ConvergenceWarning):
+        result = rank_svm(V, 0.1, tol=1e-15, max_iter=1)
+    assert result.method == "chain"
+    assert result.objective == pytest.approx(optimum.objective)
+
+
 def test_memory_stays_linear():
     V = trend(20000, 16)
     rank_svm(V[:2100], tol=1e-2)
