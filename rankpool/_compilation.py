@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from numba import config, njit
+from numba.core.caching import FunctionCache
 
 SOURCES = (
     "_compilation.py",
@@ -36,15 +37,39 @@ def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile a function when it is first called, and cache what is compiled if there is a folder for it."""
     # Numba names the files of its cache by this, and looks for changes in the kernel's own source file only
     function.__qualname__ += "_" + _digest()
+    compiled = njit(**_OPTIONS)(function)
+    if config.DISABLE_JIT:
+        return compiled
     try:
-        compiled = njit(cache=True, **_OPTIONS)(function)
+        cache = _Cache(function)
     except RuntimeError as error:  # "no locator available"
         _warn_once(str(error))
+        return compiled
+    if _has_room(cache.cache_path):
+        compiled._cache = cache  # all that njit's cache=True does, with Numba's own class
     else:
-        if config.DISABLE_JIT or _has_room(compiled.stats.cache_path):
-            return compiled
-        _warn_once(f"less than {_ROOM >> 20} MB are free in {compiled.stats.cache_path}")
-    return njit(**_OPTIONS)(function)
+        _warn_once(f"less than {_ROOM >> 20} MB are free in {cache.cache_path}")
+    return compiled
+
+
+class _Cache(FunctionCache):
+    """Numba's cache; where it fails, on a disk that was filled since, what is compiled is used all the same.
+
+    Not a function around each kernel that tries again: kernels call each other, and Numba knows no such one.
+    """
+
+    def load_overload(self, *args: Any) -> Any:
+        try:
+            return super().load_overload(*args)
+        except OSError as error:
+            _warn_once(str(error))
+            return None
+
+    def save_overload(self, *args: Any) -> None:
+        try:
+            super().save_overload(*args)
+        except OSError as error:
+            _warn_once(str(error))
 
 
 @cache

@@ -6,8 +6,6 @@ import re
 import shutil
 import subprocess
 import sys
-import warnings
-from collections import namedtuple
 from pathlib import Path
 
 import numpy as np
@@ -142,28 +140,39 @@ def test_every_file_with_kernels_is_in_the_digest():
     assert with_kernels == set(_compilation.SOURCES)
 
 
-def test_a_full_disk_is_seen_before_it_is_written_to(monkeypatch):
-    if _compilation.config.DISABLE_JIT:
-        return  # nothing is compiled, and nothing saved
-    usage = namedtuple("usage", "free")
-    monkeypatch.setattr(_compilation.shutil, "disk_usage", lambda folder: usage(1000))
-    monkeypatch.setattr(_compilation, "_warned", False)
-    _compilation._has_room.cache_clear()
+FULL = """
+import sys, warnings
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    {before}
+    import rankpool
+    {after}
+    print(rankpool.approximate_rank_pool([[0.0], [4.0]]), rankpool.approximate_rank_pool([[1], [3]]))
+for warning in caught:
+    print(warning.message)
+"""
 
-    def twice(x):
-        return 2 * x
 
-    with pytest.warns(
-        UserWarning, match=r"rankpool cannot cache .* 16 MB are free in .*NUMBA_CACHE_DIR"
-    ) as caught:
-        compiled = _compilation.kernel(twice)
+def test_a_full_disk_is_seen_before_it_is_written_to(copy):
+    before = "import shutil, types; shutil.disk_usage = lambda folder: types.SimpleNamespace(free=1000)"
+    env = {"NUMBA_CACHE_DIR": str(copy / "cache"), "NUMBA_OPT": "0"}
+    child = run(FULL.format(before=before, after=""), copy, env=env)
+    result, *caught = child.stdout.splitlines()
+    assert result == "[4.] [2.]", child.stderr
     assert len(caught) == 1
-    assert compiled(4) == 8
-    assert getattr(getattr(compiled, "stats", None), "cache_path", None) is None
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")  # once only
-        _compilation.kernel(twice)
-    _compilation._has_room.cache_clear()
+    assert re.match(r"rankpool cannot cache .* 16 MB are free in .*NUMBA_CACHE_DIR", caught[0])
+    assert not list((copy / "cache").rglob("*.nb?"))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the disk is full by a limit of the process")
+def test_a_disk_that_fills_after_the_import(copy):
+    after = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))"  # empty files only
+    env = {"NUMBA_CACHE_DIR": str(copy / "cache"), "NUMBA_OPT": "0"}
+    child = run(FULL.format(before="", after=after), copy, env=env)
+    result, *caught = child.stdout.splitlines()
+    assert result == "[4.] [2.]", child.stderr
+    assert len(caught) == 1
+    assert re.match(r"rankpool cannot cache .*File too large.*NUMBA_CACHE_DIR", caught[0])
 
 
 def test_arrays_of_every_kind_of_memory_share_one_compilation():
