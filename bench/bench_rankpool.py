@@ -165,11 +165,11 @@ def test_batch(benchmark, clips, n_jobs):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("how", ["rankpool", "numpy"])
-def test_gram(benchmark, counts, how, dtype):
+@pytest.mark.parametrize("by", ["rankpool", "numpy"])
+def test_gram(benchmark, counts, by, dtype):
     benchmark.group = f"Gram matrix T=68 d=16384 {dtype}"
     V = counts if dtype == "float32" else np.float64(counts) / 3
-    benchmark(gram if how == "rankpool" else (lambda V: V @ V.T), V)
+    benchmark(gram if by == "rankpool" else (lambda V: V @ V.T), V)
 
 
 @pytest.mark.parametrize("kernel", ["combine", "relative_scores"])

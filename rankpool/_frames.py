@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _dense_kernels, _kernels
+from ._checks import refuse_masked
 
 Floats = NDArray[np.float64]
 
@@ -29,6 +30,72 @@ class Names(NamedTuple):
     frame: str = "frame"
     times: str = "times"
     function: str = "rank_svm"
+
+
+VIDEO = Names()
+
+
+class NoPairError(ValueError):
+    """No two frames of one group have different times."""
+
+
+def pair_order(times: Any, groups: Any, T: int, names: Names = VIDEO) -> PairOrder:
+    """Sort the frames by group and time, and find the pairs."""
+    if groups is None:
+        order, later = time_order(times, T, names)
+        first = np.arange(T) if times is None else np.searchsorted(later, np.arange(T), side="right")
+        return PairOrder(order, first, later, np.full(T, T), np.array([0, T]))
+    refuse_masked(groups, "groups")
+    groups = np.asarray(groups)
+    if groups.shape != (T,):
+        raise ValueError(
+            f"groups has shape {groups.shape}; {names.V} has {T} {names.frame}s, so it must be ({T},)"
+        )
+    if groups.dtype.kind in "fcmM" and not np.isfinite(groups).all():
+        raise ValueError(f"groups[{np.flatnonzero(~np.isfinite(groups))[0]}] is not finite")
+    try:
+        code = np.unique(groups, return_inverse=True)[1]
+    except TypeError as error:  # None or pd.NA among them, or numbers and strings
+        raise TypeError(f"groups must hold values of one kind that can be sorted: {error}") from None
+    when = np.arange(T)
+    if times is not None:
+        by_time, after = time_order(times, T, names)
+        when[by_time] = after  # equal where the times are
+    order = np.lexsort((when, code))
+    code, when = code[order], when[order]
+    border = np.flatnonzero(np.diff(code, prepend=-1, append=-1))  # first frame of each group, and T
+    run = np.flatnonzero(np.diff(code, prepend=-1).astype(bool) | np.diff(when, prepend=-1).astype(bool))
+    index = np.searchsorted(run, np.arange(T), side="right") - 1
+    end = border[code + 1]
+    later = np.append(run[1:], T)[index]
+    if (later == end).all():
+        what = "times" if names.times == "times" else f"values of {names.times}"
+        raise NoPairError(f"no group holds two different {what}: there is no pair of {names.frame}s to rank")
+    return PairOrder(order, run[index], later, end, border)
+
+
+def time_order(times: Any, T: int, names: Names = VIDEO) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return the frames sorted by time, and for each of them the position of the first one later than it."""
+    if times is None:
+        return np.arange(T), np.arange(1, T + 1)
+    name = names.times
+    refuse_masked(times, name)
+    times = np.asarray(times)
+    if times.dtype.kind not in "iufmM":
+        raise TypeError(f"{name} has dtype {times.dtype}; it must hold real numbers")
+    if times.shape != (T,):
+        raise ValueError(
+            f"{name} has shape {times.shape}; {names.V} has {T} {names.frame}s, so it must be ({T},)"
+        )
+    bad = np.flatnonzero(~np.isfinite(times))  # NaT is not
+    if bad.size:
+        raise ValueError(f"{name}[{bad[0]}] is {times[bad[0]]}; {name} must be finite")
+    order = np.argsort(times, kind="stable")
+    later = np.searchsorted(times[order], times[order], side="right")
+    if later[0] == T:
+        all_equal = "are all equal" if name == "times" else f"holds {times[0]} only"
+        raise NoPairError(f"{name} {all_equal}: there is no pair of {names.frame}s to rank")
+    return order, later
 
 
 def combine(frames: Any, beta: Floats, u: Floats) -> float:

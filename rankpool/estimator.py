@@ -15,10 +15,9 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils.validation import check_is_fitted
 
 from ._blas import one_blas_thread
+from ._checks import refuse_masked
+from ._frames import Floats
 from .pooling import hierarchical_rank_pool, rank_pool
-from .ranksvm import _refuse_masked
-
-Floats = NDArray[np.float64]
 
 
 class RankPooling(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -104,7 +103,7 @@ class RankPooling(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         """
         if isinstance(X, Iterator):
             raise TypeError("fit would use up the first clip of an iterator; call fit_transform")
-        self.fit_transform(islice(_clips(X), 1))
+        self.fit_transform(islice(_check_clips(X), 1))
         return self
 
     def transform(self, X: Any) -> Floats:
@@ -121,12 +120,13 @@ class RankPooling(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
             float64.
         """
         check_is_fitted(self, "n_features_in_")
-        pooled = self._pool_all(_clips(X), self.n_features_in_, getattr(self, "feature_names_in_", None))
+        names = getattr(self, "feature_names_in_", None)
+        pooled = self._pool_all(_check_clips(X), self.n_features_in_, names)
         return np.stack(pooled) if pooled else np.empty((0, self._n_features_out))
 
     def fit_transform(self, X: Any, y: Any = None) -> Floats:
         """Fit and pool each clip in one pass, over an iterator too; see `transform`."""
-        clips = iter(_clips(X))
+        clips = iter(_check_clips(X))
         first = next(clips, None)
         if first is None:
             raise ValueError("X has 0 clips; rank pooling needs at least 1")
@@ -235,7 +235,7 @@ class HierarchicalRankPooling(RankPooling):
         self.depth = depth
 
 
-def _clips(X: Any) -> Iterable[Any]:
+def _check_clips(X: Any) -> Iterable[Any]:
     """Check that X is several clips, not one."""
     if isinstance(X, np.ndarray) and X.dtype != object and X.ndim != 3:
         raise ValueError(
@@ -244,7 +244,7 @@ def _clips(X: Any) -> Iterable[Any]:
     if hasattr(X, "columns"):
         raise TypeError("X is one table; it must be a list of them, one a clip")
     if isinstance(X, np.ma.MaskedArray):
-        _refuse_masked(X, "X")
+        refuse_masked(X, "X")
     if hasattr(X, "tocsr"):
         raise TypeError("X is one sparse matrix; it must be a list of them, one a clip")
     if not isinstance(X, Iterable):

@@ -13,20 +13,10 @@ from sklearn.metrics import make_scorer, ndcg_score
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
 from . import _long_kernels
-from ._frames import Names, PairOrder
-from .ranksvm import (
-    NoPairError,
-    _check_frames,
-    _check_options,
-    _pair_order,
-    _positive,
-    _refuse_masked,
-    _solve,
-    _warn_above,
-    _within_reach,
-)
+from ._checks import check_frames, check_settings, refuse_masked
+from ._frames import Floats, Names, NoPairError, PairOrder, pair_order
+from .ranksvm import solve, warn_above
 
-Floats = NDArray[np.float64]
 SAMPLES = Names("X", "sample", "y", "RankSVM")
 
 
@@ -140,15 +130,15 @@ class RankSVM(BaseEstimator):
         sklearn.exceptions.ConvergenceWarning
             If the relative gap stays above `tol`; it names the gap.
         """
-        _refuse_masked(X, "X")
+        refuse_masked(X, "X")
+        y = _as_numbers(y)
         X, y = validate_data(
-            self, X, _numbers(y), accept_sparse="csr", dtype=np.float64, y_numeric=True, ensure_min_samples=2
+            self, X, y, accept_sparse="csr", dtype=np.float64, y_numeric=True, ensure_min_samples=2
         )
-        C, tol = _within_reach(self.C), _positive(self.tol, "tol")
-        _check_options(self.loss, self.max_iter)
-        pairs = _pair_order(y, _ids(groups, group_sizes, X.shape[0]), X.shape[0], SAMPLES)
-        frames = _check_frames(X, accept_sparse=True)
-        result = _solve(
+        C, tol = check_settings(self.C, self.loss, self.tol, self.max_iter)
+        pairs = pair_order(y, _group_ids(groups, group_sizes, X.shape[0]), X.shape[0], SAMPLES)
+        frames = check_frames(X)
+        result = solve(
             frames,
             pairs,
             C,
@@ -157,7 +147,7 @@ class RankSVM(BaseEstimator):
             self.max_iter,
             names=SAMPLES,
         )
-        _warn_above(tol, result, C, SAMPLES)
+        warn_above(tol, result, C, SAMPLES)
         self.coef_ = result.u
         self.dual_gap_ = result.gap
         self.n_iter_ = result.n_iter
@@ -177,7 +167,7 @@ class RankSVM(BaseEstimator):
             Scores; only their order inside a group means something.
         """
         check_is_fitted(self)
-        _refuse_masked(X, "X")
+        refuse_masked(X, "X")
         X = validate_data(self, X, accept_sparse="csr", dtype=np.float64, reset=False)
         return X @ self.coef_
 
@@ -221,21 +211,21 @@ class RankSVM(BaseEstimator):
         """
         scores = self.decision_function(X)
         n = len(scores)
-        relevance = column_or_1d(_numbers(y), warn=True)
+        relevance = column_or_1d(_as_numbers(y), warn=True)
         try:
-            pairs = _pair_order(relevance, _ids(groups, group_sizes, n), n, SAMPLES)
+            pairs = pair_order(relevance, _group_ids(groups, group_sizes, n), n, SAMPLES)
         except NoPairError:
-            return _undefined("the fraction of pairs in the right order", 0.5)
+            return _warn_undefined("the fraction of pairs in the right order", 0.5)
         ranks = np.unique(scores, return_inverse=True)[1].astype(np.float64)[pairs.order]
         borders = [
             (a, b) for a, b in zip(pairs.groups[:-1], pairs.groups[1:], strict=True) if pairs.later[a] < b
         ]
         if sample_weight is None:
-            return float(np.mean([_right(ranks[a:b], pairs, a, b) for a, b in borders]))
-        weights = _weights(sample_weight, n)[pairs.order]
-        fractions = [_right_weighted(ranks, pairs.later, weights, a, b) for a, b in borders]
+            return float(np.mean([_fraction_right(ranks[a:b], pairs, a, b) for a, b in borders]))
+        weights = _check_weights(sample_weight, n)[pairs.order]
+        fractions = [_weighted_fraction(ranks, pairs.later, weights, a, b) for a, b in borders]
         if np.isnan(fractions).all():
-            return _undefined("the weighted fraction of pairs in the right order", 0.5)
+            return _warn_undefined("the weighted fraction of pairs in the right order", 0.5)
         return float(np.nanmean(fractions))
 
     def __sklearn_tags__(self) -> Any:
@@ -300,8 +290,8 @@ def ndcg(
     >>> round(ndcg([0, 1, 2, 0, 1], [0.1, 0.3, 0.2, -1.0, 5.0], groups=[7, 7, 7, 8, 8]), 6)
     0.929859
     """
-    relevance = column_or_1d(_numbers(y), warn=True)
-    _refuse_masked(scores, "scores")
+    relevance = column_or_1d(_as_numbers(y), warn=True)
+    refuse_masked(scores, "scores")
     given = column_or_1d(np.asarray(scores, dtype=np.float64))
     n = len(given)
     if given.shape != relevance.shape:
@@ -311,9 +301,9 @@ def ndcg(
     if len(relevance) and relevance.min() < 0:
         raise ValueError(f"y holds {relevance.min():g}; NDCG needs relevance of at least 0")
     try:
-        pairs = _pair_order(relevance, _ids(groups, group_sizes, n), n, SAMPLES)
+        pairs = pair_order(relevance, _group_ids(groups, group_sizes, n), n, SAMPLES)
     except NoPairError:
-        return _undefined("NDCG", 1.0)
+        return _warn_undefined("NDCG", 1.0)
     relevance, given = relevance[pairs.order], given[pairs.order]
     return float(
         np.mean(
@@ -339,11 +329,11 @@ For other options ``sklearn.metrics.make_scorer(rankpool.ndcg, k=10)``.
 # -- input ------------------------------------------------------------------------------------------------
 
 
-def _numbers(y: Any) -> Any:
+def _as_numbers(y: Any) -> Any:
     """Return y as numbers where it holds booleans or objects; its shape is checked elsewhere."""
     if y is None:
         return None
-    _refuse_masked(y, "y")
+    refuse_masked(y, "y")
     values = y.to_numpy() if hasattr(y, "to_numpy") else np.asarray(y)
     if values.dtype == bool:
         return values.astype(np.float64)
@@ -357,13 +347,13 @@ def _numbers(y: Any) -> Any:
     return values
 
 
-def _ids(groups: Any, group_sizes: Any, n: int) -> Any:
+def _group_ids(groups: Any, group_sizes: Any, n: int) -> Any:
     """Return an id for each sample, or None."""
     if group_sizes is None:
         return groups
     if groups is not None:
         raise ValueError("groups and group_sizes say the same thing in two ways; give one of them")
-    _refuse_masked(group_sizes, "group_sizes")
+    refuse_masked(group_sizes, "group_sizes")
     sizes = np.asarray(group_sizes)
     if sizes.ndim != 1 or sizes.dtype.kind not in "iu" or (sizes < 0).any():
         raise ValueError("group_sizes must be the number of samples of each group: integers of at least 0")
@@ -372,8 +362,8 @@ def _ids(groups: Any, group_sizes: Any, n: int) -> Any:
     return np.repeat(np.arange(len(sizes)), sizes)
 
 
-def _weights(sample_weight: Any, n: int) -> Floats:
-    _refuse_masked(sample_weight, "sample_weight")
+def _check_weights(sample_weight: Any, n: int) -> Floats:
+    refuse_masked(sample_weight, "sample_weight")
     weights = np.asarray(sample_weight, dtype=np.float64)
     if weights.shape != (n,):
         raise ValueError(f"sample_weight has shape {weights.shape}; X has {n} samples, so it must be ({n},)")
@@ -382,7 +372,7 @@ def _weights(sample_weight: Any, n: int) -> Floats:
     return weights / max(weights.max(), np.finfo(float).tiny)
 
 
-def _undefined(what: str, value: float) -> float:
+def _warn_undefined(what: str, value: float) -> float:
     warnings.warn(
         f"{what} is not defined: no group holds two different values of y; {value} is returned",
         UndefinedMetricWarning,
@@ -394,7 +384,7 @@ def _undefined(what: str, value: float) -> float:
 # -- pairs ------------------------------------------------------------------------------------------------
 
 
-def _right(rank: Floats, pairs: PairOrder, a: int, b: int) -> float:
+def _fraction_right(rank: Floats, pairs: PairOrder, a: int, b: int) -> float:
     """Fraction of the pairs of group a..b with rising rank, ties half.
 
     Ranks are whole numbers, so clip(1 - m, 0, 1) is one for tied and wrong pairs and zero for right ones; of
@@ -408,8 +398,8 @@ def _right(rank: Floats, pairs: PairOrder, a: int, b: int) -> float:
     return (n + not_wrong - not_right) / (2 * n)
 
 
-def _right_weighted(ranks: Floats, later: NDArray[np.intp], weights: Floats, a: int, b: int) -> float:
-    """As `_right`, each pair by the product of its weights; NaN if all of these are zero."""
+def _weighted_fraction(ranks: Floats, later: NDArray[np.intp], weights: Floats, a: int, b: int) -> float:
+    """As `_fraction_right`, each pair by the product of its weights; NaN if all of these are zero."""
     total, right = 0.0, 0.0
     for i in range(a, b):
         w, rank = weights[later[i] : b], ranks[later[i] : b]

@@ -20,9 +20,7 @@ from scipy import sparse
 from scipy.linalg import cho_factor, cho_solve, lapack, solve_triangular
 
 from . import _kernels, _long_kernels
-from ._frames import PairOrder, combine, relative_scores
-
-Floats = NDArray[np.float64]
+from ._frames import Floats, PairOrder, combine, relative_scores
 
 
 class LongSolution(NamedTuple):
@@ -161,7 +159,7 @@ class _Problem:
         f, beta = self.scores(u), np.empty(len(self.group))
         pairs = self.pairs
         count = int((pairs.end - pairs.later).sum())
-        if count <= _ONE_BY_ONE:
+        if count <= ONE_BY_ONE:
             sums = *_kernels.clipped_sums(f, pairs.later, pairs.end, width, beta), 0
             return self._objectives(u, beta, sums, C, squared, width, n_iter)
         found = self.certificate(u, f, C, squared, width, n_iter)
@@ -318,5 +316,5 @@ class _Problem:
         return low
 
 
-_ONE_BY_ONE = 10**9  # pairs of the last certificate
+ONE_BY_ONE = 10**9  # pairs of the last certificate
 _LARGEST = 2048  # features with a full preconditioner, d² floats

@@ -9,18 +9,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ._frames import raise_unless_finite
-from .ranksvm import (
-    Loss,
-    _check_frames,
-    _positive,
-    _refuse_masked,
-    _time_order,
-    approximate_rank_pool,
-    rank_svm,
-)
+from ._checks import check_frames, check_positive, refuse_masked
+from ._frames import Floats, raise_unless_finite, time_order
+from .ranksvm import Loss, approximate_rank_pool, rank_svm
 
-Floats = NDArray[np.float64]
 SVR_COSTS = (1e-10, 1e30)  # C times the square of the largest feature
 LARGEST_POSNEG = 2**28  # features of the last layer: 2 GB a frame
 
@@ -102,12 +94,12 @@ def rank_pool(
     (4,)
     """
     _check_options(smoothing, feature_map, normalize, direction, method)
-    _at_least(window, 1, "window")
-    frames = _check_frames(V, accept_sparse=True)
+    _check_at_least(window, 1, "window")
+    frames = check_frames(V)
     T = frames.shape[0]
     ranks = None
     if times is not None:
-        order, later = _time_order(times, T)
+        order, later = time_order(times, T)
         frames = frames[order]
         ranks = np.unique(later, return_inverse=True)[1]
     if smoothing == "ma" and window >= T:
@@ -115,7 +107,7 @@ def rank_pool(
 
     def pool(frames: Any, ranks: NDArray[np.intp] | None) -> Floats:
         if smoothing or feature_map or normalize:
-            frames = _finite(frames)
+            frames = _finite_copy(frames)
         frames = _smoothed(frames, smoothing, window)
         if smoothing == "ma" and ranks is not None:
             ranks = ranks[window - 1 :]
@@ -219,15 +211,15 @@ def hierarchical_rank_pool(
         raise ValueError(
             "smoothing is 'ma'; hierarchical rank pooling has its own windows: use 'tvm' or None"
         )
-    _at_least(window, 2, "window")
-    _at_least(stride, 1, "stride")
-    _at_least(depth, 1, "depth")
+    _check_at_least(window, 2, "window")
+    _check_at_least(stride, 1, "stride")
+    _check_at_least(depth, 1, "depth")
     if feature_map in ("hellinger", "chi2") and depth > 1:
         raise ValueError(
             f"feature_map={feature_map!r} needs features of at least 0, which those of layer 2 are not; use "
             "'posneg', 'ssr' or 'tanh', or depth=1"
         )
-    frames = _check_frames(V, accept_sparse=True)
+    frames = check_frames(V)
     needed = [2]  # frames that the last layer needs, the last two layers, ...
     while len(needed) < depth and needed[-1] <= frames.shape[0]:
         needed.append(2 + stride * (needed[-1] - 1))
@@ -241,7 +233,7 @@ def hierarchical_rank_pool(
             f"feature_map='posneg' doubles the {frames.shape[1]} features in each layer: depth={depth} makes "
             f"more than {LARGEST_POSNEG} of them"
         )
-    frames = _finite(frames)  # float64, as the layers that follow: one type for the kernels
+    frames = _finite_copy(frames)  # float64, as the layers that follow: one type for the kernels
 
     def pool(frames: Any, layer: int) -> Floats:
         try:
@@ -295,7 +287,7 @@ def dynamic_image(frames: ArrayLike, C: float = 1.0, **options: Any) -> Floats:
     array([[0. , 0.5],
            [0. , 0. ]])
     """
-    _refuse_masked(frames, "frames")
+    refuse_masked(frames, "frames")
     pictures = np.asarray(frames)
     if pictures.ndim not in (3, 4):
         raise ValueError(
@@ -320,12 +312,12 @@ def _check_options(smoothing: Any, feature_map: Any, normalize: Any, direction: 
             raise ValueError(f"{name} is {value!r}; it must be one of {', '.join(map(repr, allowed))}")
 
 
-def _at_least(value: Any, least: int, name: str) -> None:
+def _check_at_least(value: Any, least: int, name: str) -> None:
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
         raise ValueError(f"{name} is {value!r}; it must be an integer of at least {least}")
 
 
-def _finite(frames: Any) -> Any:
+def _finite_copy(frames: Any) -> Any:
     """Return a float64 copy of the frames, dense or CSR as they come."""
     frames = frames.astype(np.float64)
     if _is_sparse(frames):
@@ -426,8 +418,8 @@ def _svr(frames: Any, C: float, tol: float, ranks: NDArray[np.intp] | None) -> F
     """Positions, or ranks of the times, regressed on the frames (LIBLINEAR's solver 11)."""
     from sklearn.svm import LinearSVR
 
-    frames = _finite(frames)
-    C, tol = _positive(C, "C"), _positive(tol, "tol")
+    frames = _finite_copy(frames)
+    C, tol = check_positive(C, "C"), check_positive(tol, "tol")
     peak = max(float(frames.max()), -float(frames.min()))
     cost = C * peak * peak if peak < 1.0 else peak * C * peak
     if peak > 0.0 and not SVR_COSTS[0] <= cost <= SVR_COSTS[1]:

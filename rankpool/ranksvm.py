@@ -7,7 +7,6 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from numbers import Integral, Real
 from typing import Any, Literal
 
 import numpy as np
@@ -15,23 +14,28 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import _dense_kernels, _kernels
 from ._blas import one_blas_thread
-from ._frames import Names, PairOrder, combine, gram, largest_square, raise_unless_finite, weigh
+from ._checks import check_frames, check_settings, read_only
+from ._frames import (
+    VIDEO,
+    Floats,
+    Names,
+    PairOrder,
+    combine,
+    gram,
+    largest_square,
+    pair_order,
+    raise_unless_finite,
+    weigh,
+)
 from ._lagrangian_kernels import Iterates, Problem, State, Workspace, augmented_lagrangian
 
 Loss = Literal["hinge", "squared_hinge"]
 LONGEST_IN_PAIRS = 3000  # frames up to which the pairs are held: at 3000, 0.4 to 0.7 GB
 LARGEST_GRAM = 6000  # frames up to which the Gram matrix is made where it is smaller than V
-Floats = NDArray[np.float64]
 EPSILON = float(np.finfo(float).eps)
-VIDEO = Names()
-REACH = 1e150  # of C, from its inverse on: 4 C and the squares of α, which is at most 2C, stay in float64
 COST, COST_SQUARED = 1e9, 1e12  # of frames scaled to unit mean square: see `_iterate`
 # of the largest squared distance of two frames, and of C times that
 SQUARES, COSTS = (1e-200, 1e300), (1e-200, 1e300)
-
-
-class NoPairError(ValueError):
-    """No two frames of one group have different times."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -216,12 +220,11 @@ def rank_svm(
     >>> V @ result.u  # the scores rise with time
     array([0., 1., 2.])
     """
-    frames = _check_frames(V, accept_sparse=True)
-    C, tol = _within_reach(C), _positive(tol, "tol")
-    _check_options(loss, max_iter)
-    pairs = _pair_order(times, groups, frames.shape[0])
-    result = _solve(frames, pairs, C, loss, tol, max_iter, verbose)
-    _warn_above(tol, result, C, VIDEO)
+    frames = check_frames(V)
+    C, tol = check_settings(C, loss, tol, max_iter)
+    pairs = pair_order(times, groups, frames.shape[0])
+    result = solve(frames, pairs, C, loss, tol, max_iter, verbose)
+    warn_above(tol, result, C, VIDEO)
     return result
 
 
@@ -263,8 +266,8 @@ def approximate_rank_pool(
     >>> approximate_rank_pool([[0.0, 3.0], [1.0, 3.0], [3.0, 3.0]])
     array([6., 0.])
     """
-    frames = _check_frames(V, accept_sparse=True)
-    pairs = _pair_order(times, groups, frames.shape[0])
+    frames = check_frames(V)
+    pairs = pair_order(times, groups, frames.shape[0])
     beta = np.empty(frames.shape[0])
     beta[pairs.order] = _net_rank(pairs)
     u = np.empty(frames.shape[1])
@@ -279,7 +282,7 @@ def approximate_rank_pool(
 # -- shared with RankSVM ----------------------------------------------------------------------------------
 
 
-def _solve(
+def solve(
     frames: Any,
     pairs: PairOrder,
     C: float,
@@ -289,7 +292,7 @@ def _solve(
     verbose: bool = False,
     names: Names = VIDEO,
 ) -> RankSVMResult:
-    """Solve the problem that `_check_frames` and `_pair_order` made."""
+    """Solve the problem that `check_frames` and `pair_order` made."""
     T, d = frames.shape
     max_iter = 200 + min(T, LONGEST_IN_PAIRS) // 10 if max_iter is None else int(max_iter)
     # With few features Newton's method without the pairs is the faster one: a walk of T = 2000, d = 200 takes
@@ -304,7 +307,8 @@ def _solve(
     return result
 
 
-def _warn_above(tol: float, result: RankSVMResult, C: float, names: Names) -> None:
+def warn_above(tol: float, result: RankSVMResult, C: float, names: Names) -> None:
+    """Warn the caller's caller if the gap is above tol."""
     if not result.gap <= tol:
         from sklearn.exceptions import ConvergenceWarning
 
@@ -317,96 +321,6 @@ def _warn_above(tol: float, result: RankSVMResult, C: float, names: Names) -> No
 
 
 # -- input ------------------------------------------------------------------------------------------------
-
-
-def _check_frames(V: Any, accept_sparse: bool = False) -> Any:
-    """Return V as a CSR matrix of float64, or as an aligned C-contiguous read-only array: one type per dtype.
-
-    Read-only, so that the kernels are compiled once and not again for an array that is.
-    """
-    if hasattr(V, "tocsr") or hasattr(V, "todense"):
-        if not (accept_sparse and hasattr(V, "tocsr")):
-            raise TypeError("V is sparse; pass a dense array, V.toarray()")
-        frames = V.tocsr()
-        if frames.dtype.kind not in "biuf":
-            raise TypeError(f"V has dtype {frames.dtype}; rank pooling needs real numbers")
-    else:
-        _refuse_masked(V, "V")
-        frames = np.asarray(V)
-    if frames.dtype.kind not in "biuf":
-        try:
-            if frames.dtype.kind != "O":
-                raise TypeError
-            frames = frames.astype(np.float64)
-        except (TypeError, ValueError, OverflowError):
-            raise TypeError(
-                f"V has dtype {frames.dtype}; rank pooling needs one array of real numbers"
-            ) from None
-    if frames.ndim != 2:
-        raise ValueError(f"V has {frames.ndim} dimensions; it must be (frames, features)")
-    T, d = frames.shape
-    if T < 2:
-        raise ValueError(f"V has {T} frame{'s' * (T != 1)}; rank pooling needs at least 2")
-    if d < 1:
-        raise ValueError("V has 0 features; rank pooling needs at least 1")
-    with np.errstate(over="ignore"):  # a longdouble beyond float64 is an infinity, and that an error
-        if not isinstance(frames, np.ndarray):
-            return frames.astype(np.float64, copy=False)
-        if frames.dtype == bool:
-            frames = frames.view(np.uint8)
-        elif frames.dtype.kind == "f" and frames.dtype.itemsize == 2:  # of either byte order
-            frames = frames.astype(np.float32)
-        elif frames.dtype.kind == "f" and frames.dtype.itemsize > 8:
-            frames = frames.astype(np.float64)
-    frames = np.ascontiguousarray(frames, dtype=frames.dtype.newbyteorder("="))
-    return _read_only(frames if frames.flags.aligned else frames.copy())
-
-
-def _read_only(frames: NDArray[Any]) -> NDArray[Any]:
-    frames = frames.view()
-    frames.flags.writeable = False
-    return frames
-
-
-def _refuse_masked(values: Any, name: str) -> None:
-    """Raise for a masked array: what its mask hides would be read as if it were there."""
-    if isinstance(values, np.ma.MaskedArray) or (
-        isinstance(values, (list, tuple)) and any(isinstance(row, np.ma.MaskedArray) for row in values)
-    ):
-        raise TypeError(
-            f"{name} is a masked array, and its mask would be ignored: leave out what is masked, or fill it "
-            f"({name}.filled(...))"
-        )
-
-
-def _positive(value: Any, name: str) -> float:
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
-        raise TypeError(f"{name} is {value!r}; it must be a positive number")
-    try:
-        number = float(value)
-    except OverflowError:  # an integer of more than 308 digits
-        number = np.inf
-    if not 0 < number < np.inf:
-        raise ValueError(f"{name} is {value!r}; it must be positive and finite")
-    return number
-
-
-def _within_reach(C: Any) -> float:
-    number = _positive(C, "C")
-    if not 1 / REACH <= number <= REACH:
-        raise ValueError(
-            f"C is {C!r}; float64 holds what is computed with it from {1 / REACH:g} to {REACH:g}"
-        )
-    return number
-
-
-def _check_options(loss: Any, max_iter: Any) -> None:
-    if loss not in ("hinge", "squared_hinge"):
-        raise ValueError(f'loss is {loss!r}; it must be "hinge" or "squared_hinge"')
-    if max_iter is not None and (
-        isinstance(max_iter, bool) or not isinstance(max_iter, Integral) or max_iter < 1
-    ):
-        raise ValueError(f"max_iter is {max_iter!r}; it must be an integer of at least 1, or None")
 
 
 def _check_reach(largest: float, C: float, frames: Any, names: Names) -> None:
@@ -434,64 +348,6 @@ def _all_equal(frames: Any) -> bool:
         return True
     first = frames[:1].toarray()  # only where all entries are tiny or all frames alike
     return all(np.array_equal(frames[t : t + 1].toarray(), first) for t in range(frames.shape[0]))
-
-
-def _time_order(times: Any, T: int, names: Names = VIDEO) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Return the frames sorted by time, and for each of them the position of the first one later than it."""
-    if times is None:
-        return np.arange(T), np.arange(1, T + 1)
-    name = names.times
-    _refuse_masked(times, name)
-    times = np.asarray(times)
-    if times.dtype.kind not in "iufmM":
-        raise TypeError(f"{name} has dtype {times.dtype}; it must hold real numbers")
-    if times.shape != (T,):
-        raise ValueError(
-            f"{name} has shape {times.shape}; {names.V} has {T} {names.frame}s, so it must be ({T},)"
-        )
-    bad = np.flatnonzero(~np.isfinite(times))  # NaT is not
-    if bad.size:
-        raise ValueError(f"{name}[{bad[0]}] is {times[bad[0]]}; {name} must be finite")
-    order = np.argsort(times, kind="stable")
-    later = np.searchsorted(times[order], times[order], side="right")
-    if later[0] == T:
-        all_equal = "are all equal" if name == "times" else f"holds {times[0]} only"
-        raise NoPairError(f"{name} {all_equal}: there is no pair of {names.frame}s to rank")
-    return order, later
-
-
-def _pair_order(times: Any, groups: Any, T: int, names: Names = VIDEO) -> PairOrder:
-    if groups is None:
-        order, later = _time_order(times, T, names)
-        first = np.arange(T) if times is None else np.searchsorted(later, np.arange(T), side="right")
-        return PairOrder(order, first, later, np.full(T, T), np.array([0, T]))
-    _refuse_masked(groups, "groups")
-    groups = np.asarray(groups)
-    if groups.shape != (T,):
-        raise ValueError(
-            f"groups has shape {groups.shape}; {names.V} has {T} {names.frame}s, so it must be ({T},)"
-        )
-    if groups.dtype.kind in "fcmM" and not np.isfinite(groups).all():
-        raise ValueError(f"groups[{np.flatnonzero(~np.isfinite(groups))[0]}] is not finite")
-    try:
-        code = np.unique(groups, return_inverse=True)[1]
-    except TypeError as error:  # None or pd.NA among them, or numbers and strings
-        raise TypeError(f"groups must hold values of one kind that can be sorted: {error}") from None
-    when = np.arange(T)
-    if times is not None:
-        by_time, after = _time_order(times, T, names)
-        when[by_time] = after  # equal where the times are
-    order = np.lexsort((when, code))
-    code, when = code[order], when[order]
-    border = np.flatnonzero(np.diff(code, prepend=-1, append=-1))  # first frame of each group, and T
-    run = np.flatnonzero(np.diff(code, prepend=-1).astype(bool) | np.diff(when, prepend=-1).astype(bool))
-    index = np.searchsorted(run, np.arange(T), side="right") - 1
-    end = border[code + 1]
-    later = np.append(run[1:], T)[index]
-    if (later == end).all():
-        what = "times" if names.times == "times" else f"values of {names.times}"
-        raise NoPairError(f"no group holds two different {what}: there is no pair of {names.frame}s to rank")
-    return PairOrder(order, run[index], later, end, border)
 
 
 # -- the frames ---------------------------------------------------------------------------------------------
@@ -612,7 +468,7 @@ def _solve_long(
     else:
         _check_reach(largest_square(frames), C, frames, names)
     if isinstance(frames, np.ndarray) and frames.dtype.kind != "f":
-        frames = _read_only(frames.astype(np.float64))
+        frames = read_only(frames.astype(np.float64))
     with one_blas_thread(), np.errstate(over="ignore", invalid="ignore"), _progress_bar(verbose) as progress:
         if K is None:
             found = long.solve_long(frames, pairs, C, squared, tol, max_iter, progress)

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from sklearn.exceptions import ConvergenceWarning
 
 from rankpool import _kernels, _long_kernels, approximate_rank_pool, rank_svm
+from rankpool._frames import pair_order
 from rankpool.long import solve_long
-from rankpool.ranksvm import _pair_order
 
 LOSSES = ("hinge", "squared_hinge")
 
@@ -78,7 +78,7 @@ def test_pair_sums_of_sorted_scores(T, n_groups, n_times, spread, width, seed):
     i, j = all_pairs(T, times, groups)
     if not len(i):
         return
-    order, first, later, end, borders = _pair_order(times, groups, T)
+    order, first, later, end, borders = pair_order(times, groups, T)
     np.testing.assert_array_equal(end - later, np.bincount(i, minlength=T)[order])
     place = np.argsort(order)
     i, j = place[i], place[j]
@@ -129,7 +129,7 @@ def test_largest_margin(T, n_groups, seed):
     times, groups = rng.integers(0, 9, T + 1), rng.integers(0, n_groups, T + 1)
     i, j = all_pairs(T + 1, times, groups)
     if len(i):
-        pairs, f = _pair_order(times, groups, T + 1), rng.normal(size=T + 1)
+        pairs, f = pair_order(times, groups, T + 1), rng.normal(size=T + 1)
         assert _kernels.largest_margin(f[pairs.order], pairs.later, pairs.end) == (f[j] - f[i]).max()
 
 
@@ -152,7 +152,7 @@ def test_newton_agrees_with_the_solver_in_pairs(T, d, n_groups, C, loss, seed):
     if not len(all_pairs(T, times, groups)[0]):
         return
     exact = rank_svm(V, C, loss=loss, times=times, groups=groups, tol=1e-9)
-    pairs = _pair_order(times, groups, T)
+    pairs = pair_order(times, groups, T)
     found = solve_long(V, pairs, C, loss == "squared_hinge", 1e-5, 500)
     primal, dual, beta = certificate(V, found.u, found.width, C, loss, times, groups)
     assert found.primal == pytest.approx(primal, rel=1e-9)
@@ -454,9 +454,9 @@ def test_a_narrow_window_leaves_the_dual_where_it_is(d, C, seed, one_by_one, mon
     """Prefix sums are off by their rounding over the width: they put the dual 1e-6 above the primal."""
     from rankpool import long
 
-    monkeypatch.setattr(long, "_ONE_BY_ONE", one_by_one)
+    monkeypatch.setattr(long, "ONE_BY_ONE", one_by_one)
     V = np.random.default_rng(seed).integers(0, 48, (700, d))
-    pairs = _pair_order(None, None, 700)
+    pairs = pair_order(None, None, 700)
     found = solve_long(V.astype(np.float64), pairs, C, False, 1e-10, 20)
     assert found.width < 1e-3
     primal, dual, _ = certificate(V, found.u, found.width, C, "hinge")
