@@ -54,21 +54,24 @@ def _compiled(name: str, dtype: np.dtype, options: bool) -> Callable[..., int]:
     frames = types.Array(number, 3, "A", readonly=True, aligned=False)
     sources = types.Array(types.intp, 1, "C", readonly=True)
     weights = types.Array(types.float64, 1, "C", readonly=True)
-    geometry = (sources, sources, n, pairs, weights, number)
+    piece, blocks = types.UniTuple(n, 4), types.UniTuple(pairs, 2)
+    geometry = types.Tuple((sources, sources, n, pairs, weights, number))
     table = types.Array(types.uint8, 1, "C", readonly=True) if options else types.none
     mask = types.Array(types.uint8, 3, "A", readonly=True, aligned=False) if options else types.none
     if name == "encode":
         codes = types.uint8[:, :, ::1]
-        return _compile(_kernels.encode, (frames, n, n, n, n, *geometry, codes, table))
+        return _compile(_kernels.encode, (frames, piece, geometry, codes, table))
     if name == "normalize":
         return _compile(_kernels.normalize, (types.float32[:, ::1], n, n))
     count = _planes.histogram if name == "planes" else _kernels.histogram
     counts = types.float32[:, ::1]
-    return _compile(count, (frames, n, n, n, n, pairs, pairs, *geometry, counts, n, table, mask))
+    return _compile(count, (frames, piece, blocks, geometry, counts, n, table, mask))
 
 
 def _compile(function: Callable[..., int], signature: tuple[Any, ...]) -> Callable[..., int]:
     """Compile a kernel, or load it; without a cache where there is no folder for one, or no room in it."""
+    if config.DISABLE_JIT:  # NumPy's numbers warn where 8-bit counters begin again at 0, as they are meant to
+        return np.errstate(over="ignore")(function)
     try:
         # Numba names a kernel's file in the cache after this, and looks for changes only in the source file
         # of the kernel itself: those that it calls may be in the other one.

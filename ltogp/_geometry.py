@@ -4,10 +4,22 @@ from fractions import Fraction
 from functools import lru_cache
 from itertools import pairwise
 from math import floor
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+
+class Geometry(NamedTuple):
+    """Borders and templates, as kernels take them: at one size of images, of one dtype, and one radius."""
+
+    rows: NDArray[np.intp]  # the source of each padded row, from `border_sources`
+    columns: NDArray[np.intp]
+    reach: int  # of the templates, in pixels
+    taps: NDArray[np.intp]  # (m, 3): direction, row and column of each weight
+    weights: NDArray[np.float64]
+    limit: Any  # the largest pixel that may be
+
 
 MODES = ("nearest", "reflect", "mirror", "constant", "wrap")
 

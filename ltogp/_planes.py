@@ -20,32 +20,16 @@ from llvmlite import ir  # type: ignore[import-untyped]
 from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic, models, register_model
+from numpy import uint64, uintp
 
-from ltogp._kernels import _i, chunk_shape, fill_padded
-
-_u = np.uint64
+from ltogp._kernels import chunk_shape, fill_padded
 
 
-def histogram(
-    frames,
-    t0,
-    t1,
-    b0,
-    b1,
-    bands,
-    edges,
-    rows,
-    columns,
-    reach,
-    taps,
-    weights,
-    limit,
-    out,
-    o,
-    table,
-    mask,
-):
+def histogram(frames, piece, blocks, geometry, out, o, table, mask):
     """As `_kernels.histogram`, without templates, mapping and mask."""
+    t0, t1, b0, b1 = piece
+    bands, edges = blocks
+    rows, columns, reach, _, _, limit = geometry
     n_blocks, width = len(edges), frames.shape[2]
     height = chunk_shape(frames, reach)[1]
     # Of the 17 vectors read for 64 pixels, the five above each other are then aligned.
@@ -74,7 +58,7 @@ def histogram(
                         x1 = min(x + 64, edges[j, 1])
                         n = collect(planes, n_rows, x, x1, words)
                         split(words, n, halves)
-                        count(halves, n, out, _i((t - t0) * out.shape[1] + first), new)
+                        count(halves, n, out, uintp((t - t0) * out.shape[1] + first), new)
                         # The bits left over in the last word are zero, which is a code too.
                         out[t - t0, first] -= np.float32(64 * n - n_rows * (x1 - x))
                         new = False
@@ -97,19 +81,24 @@ def aligned(n, ahead, like):
 @njit
 def code_planes(padded, n_rows, stride, reach, width, planes):
     """Compute Eqs. (1) and (2): planes[(x // 64 * n_rows + r) * 8 + k] is bit k of 64 pixels of row r."""
-    s, e1 = _i(stride), _i(reach // 2)
-    n1, o = e1 * s, _i(0)
-    for x in range(_i(0), _i(width), _i(64)):
-        q = _i(reach) * s + _i(reach) + x
+    s, e1 = uintp(stride), uintp(reach // 2)
+    n1, o = e1 * s, uintp(0)
+    for x in range(uintp(0), uintp(width), uintp(64)):
+        q = uintp(reach) * s + uintp(reach) + x
         for _ in range(n_rows):
             # All before the first is stored: LLVM would read the centre again after each store.
             e, ne = rise_bits(padded, q, e1), rise_bits(padded, q, e1 - n1)
-            n, nw = rise_bits(padded, q, _i(0) - n1), rise_bits(padded, q, _i(0) - n1 - e1)
-            w, sw = rise_bits(padded, q, _i(0) - e1), rise_bits(padded, q, n1 - e1)
+            n, nw = rise_bits(padded, q, uintp(0) - n1), rise_bits(padded, q, uintp(0) - n1 - e1)
+            w, sw = rise_bits(padded, q, uintp(0) - e1), rise_bits(padded, q, n1 - e1)
             south, se = rise_bits(padded, q, n1), rise_bits(padded, q, n1 + e1)
-            planes[o], planes[o + _i(1)], planes[o + _i(2)], planes[o + _i(3)] = e, ne, n, nw
-            planes[o + _i(4)], planes[o + _i(5)], planes[o + _i(6)], planes[o + _i(7)] = w, sw, south, se
-            o += _i(8)
+            planes[o], planes[o + uintp(1)], planes[o + uintp(2)], planes[o + uintp(3)] = e, ne, n, nw
+            planes[o + uintp(4)], planes[o + uintp(5)], planes[o + uintp(6)], planes[o + uintp(7)] = (
+                w,
+                sw,
+                south,
+                se,
+            )
+            o += uintp(8)
             q += s
 
 
@@ -119,56 +108,58 @@ def collect(planes, n_rows, x0, x1, words):
 
     Without a branch for blocks that lie in two words: it cost reference counting in each block, 0.5 µs.
     """
-    width, shift = _u(x1 - x0), _u(x0) & _u(63)
-    p = ((_i(x0) >> _i(6)) * _i(n_rows)) << _i(3)
-    other = _i(n_rows) << _i(3) if shift + width > _u(64) else _i(0)
-    right, left = splat(shift), splat((_u(64) - shift) & _u(63))
-    mask, bits = splat(~_u(0) >> (_u(64) - width)), splat(_u(0))
-    held, n = _u(0), _i(0)
+    width, shift = uint64(x1 - x0), uint64(x0) & uint64(63)
+    p = ((uintp(x0) >> uintp(6)) * uintp(n_rows)) << uintp(3)
+    other = uintp(n_rows) << uintp(3) if shift + width > uint64(64) else uintp(0)
+    right, left = splat(shift), splat((uint64(64) - shift) & uint64(63))
+    mask, bits = splat(~uint64(0) >> (uint64(64) - width)), splat(uint64(0))
+    held, n = uint64(0), uintp(0)
     for _ in range(n_rows):
         row = lshr(load(planes, p), right)
         row = and_(or_(row, shl(load(planes, p + other), left)), mask)
-        p += _i(8)
+        p += uintp(8)
         bits = or_(bits, shl(row, splat(held)))
         held += width
-        if held >= _u(64):
+        if held >= uint64(64):
             store(words, n, bits)
-            n += _i(8)
-            held -= _u(64)
-            bits = lshr(lshr(row, splat(width - held - _u(1))), splat(_u(1)))  # shifting by 64 is undefined
+            n += uintp(8)
+            held -= uint64(64)
+            bits = lshr(
+                lshr(row, splat(width - held - uint64(1))), splat(uint64(1))
+            )  # shifting by 64 is undefined
     store(words, n, bits)
-    return (n >> _i(3)) + _i(held > 0)
+    return (n >> uintp(3)) + uintp(held > 0)
 
 
 @njit(forceinline=True)
 def split(words, n, halves):
     """Find in each word the pixels of each lower half of a code, halves[:16], and upper half, halves[16:]."""
-    c0, c1, c2 = load(_LANES, _i(0)), load(_LANES, _i(8)), load(_LANES, _i(16))
-    ones = splat(~_u(0))
-    for z in range(_i(0), n << _i(3), _i(4)):
+    c0, c1, c2 = load(_LANES, uintp(0)), load(_LANES, uintp(8)), load(_LANES, uintp(16))
+    ones = splat(~uint64(0))
+    for z in range(uintp(0), n << uintp(3), uintp(4)):
         code = xor(splat(words[z]), c0)
-        code = and_(code, xor(splat(words[z + _i(1)]), c1))
-        code = and_(code, xor(splat(words[z + _i(2)]), c2))
-        last = splat(words[z + _i(3)])
-        store(halves, z << _i(2), and_(code, xor(last, ones)))
-        store(halves, (z << _i(2)) + _i(8), and_(code, last))
+        code = and_(code, xor(splat(words[z + uintp(1)]), c1))
+        code = and_(code, xor(splat(words[z + uintp(2)]), c2))
+        last = splat(words[z + uintp(3)])
+        store(halves, z << uintp(2), and_(code, xor(last, ones)))
+        store(halves, (z << uintp(2)) + uintp(8), and_(code, last))
 
 
 @njit(forceinline=True)
 def count(halves, n, out, o, new):
     """Add how often each code stands in n words to element o and the 255 next of `out`; `new` overwrites."""
-    zero = splat(_u(0))
-    for upper in range(_i(0), _i(16), _i(2)):
+    zero = splat(uint64(0))
+    for upper in range(uintp(0), uintp(16), uintp(2)):
         a, b, c, d = zero, zero, zero, zero
-        for p in range(_i(0), n << _i(5), _i(32)):
-            low, high = load(halves, p), load(halves, p + _i(8))
-            u, v = splat(halves[p + upper + _i(16)]), splat(halves[p + upper + _i(17)])
+        for p in range(uintp(0), n << uintp(5), uintp(32)):
+            low, high = load(halves, p), load(halves, p + uintp(8))
+            u, v = splat(halves[p + upper + uintp(16)]), splat(halves[p + upper + uintp(17)])
             a = add(a, popcount(and_(u, low)))
             b = add(b, popcount(and_(u, high)))
             c = add(c, popcount(and_(v, low)))
             d = add(d, popcount(and_(v, high)))
-        add_counts(out, o + (upper << _i(4)), a, b, new)
-        add_counts(out, o + (upper << _i(4)) + _i(16), c, d, new)
+        add_counts(out, o + (upper << uintp(4)), a, b, new)
+        add_counts(out, o + (upper << uintp(4)) + uintp(16), c, d, new)
 
 
 # ------------------------------------------------------------------------------------------------- intrinsics

@@ -23,7 +23,7 @@ from ltogp._checks import (
     check_templates,
     largest,
 )
-from ltogp._geometry import block_length, block_ranges, border_sources, split_work
+from ltogp._geometry import Geometry, block_length, block_ranges, border_sources, split_work
 from ltogp._mapping import mapping_bins
 
 # Integers up to here are exact in float32.
@@ -324,13 +324,13 @@ def encode_channel(
     kernel = _compilation.compiled("encode", stack.dtype, options=table is not None)
 
     def encode_rows(t0: int, t1: int, y0: int, y1: int) -> int:
-        return kernel(stack, t0, t1, y0, y1, *geometry, codes, table)
+        return kernel(stack, (t0, t1, y0, y1), tuple(geometry), codes, table)
 
     if threads == 1:
         results = [encode_rows(0, n_frames, 0, height)]
     else:
         results = _threads.run(encode_rows, split_work(n_frames, height, threads), threads)
-    check_finite(results, stack, geometry[-1], name)
+    check_finite(results, stack, geometry.limit, name)
     return codes
 
 
@@ -364,8 +364,7 @@ def count_channel(
     counts = out if cuts == 1 else np.empty((n_frames, len(geometries) * n_counts), np.float32)
 
     options = visible is not None or mapping != "default"
-    _, _, _, _, weights, limit = geometries[0]
-    planes = not options and not len(weights) and _compilation.counts_bits()
+    planes = not options and not len(geometries[0].weights) and _compilation.counts_bits()
     kernel = _compilation.compiled("planes" if planes else "histogram", stack.dtype, options)
     table = bins if options else None
     mask = (NO_MASK if visible is None else visible) if options else None
@@ -374,9 +373,10 @@ def count_channel(
         # The kernel writes to contiguous memory: to some columns of a larger `out`, frame by frame.
         step = max(1, t1 - t0) if counts.flags.c_contiguous else 1
         for t in range(t0, t1, step):
-            where = (t, t + step, b0, b1, bands, edges)
+            piece = (t, t + step, b0, b1)
             for r, geometry in enumerate(geometries):
-                bad = kernel(stack, *where, *geometry, counts[t : t + step], r * n_counts, table, mask)
+                where = (counts[t : t + step], r * n_counts)
+                bad = kernel(stack, piece, (bands, edges), tuple(geometry), *where, table, mask)
                 if bad >= 0:
                     return bad
         return -1
@@ -385,7 +385,7 @@ def count_channel(
         results = [count_bands(0, n_frames, 0, len(bands))]
     else:
         results = _threads.run(count_bands, split_work(n_frames, len(bands), threads), threads)
-    check_finite(results, stack, limit, name)
+    check_finite(results, stack, geometries[0].limit, name)
     if cuts > 1:
         by_cut = counts.reshape(n_frames, len(geometries) * by, cuts, bx * n_bins)
         out[...] = by_cut.sum(axis=2, dtype=np.float64).reshape(out.shape)
@@ -393,8 +393,8 @@ def count_channel(
 
 def geometry_of(
     height: int, width: int, radius: int, mode: str, templates: str | ArrayLike | None, dtype: np.dtype
-) -> tuple[Any, ...]:
-    """Return what kernels take as rows, columns, reach, taps, weights and limit."""
+) -> Geometry:
+    """Return borders and templates, as kernels take them."""
     if isinstance(templates, str) or templates is None:
         return _named_geometry(height, width, radius, mode, templates, dtype)
     return _geometry(height, width, mode, dtype, *check_templates(templates, radius))
@@ -403,7 +403,7 @@ def geometry_of(
 @lru_cache(64)  # for calls with one small image, where every step before the kernel is felt
 def _named_geometry(
     height: int, width: int, radius: int, mode: str, templates: str | None, dtype: np.dtype
-) -> tuple[Any, ...]:
+) -> Geometry:
     return _geometry(height, width, mode, dtype, *check_templates(templates, radius))
 
 
@@ -415,9 +415,9 @@ def _geometry(
     taps: NDArray[np.intp],
     weights: NDArray[np.float64],
     reach: int,
-) -> tuple[Any, ...]:
+) -> Geometry:
     rows, columns = border_sources(height, reach, mode), border_sources(width, reach, mode)
-    return rows, columns, reach, taps, weights, largest(dtype, taps, weights)
+    return Geometry(rows, columns, reach, taps, weights, largest(dtype, taps, weights))
 
 
 def normalize_blocks(out: NDArray[np.float32], n_bins: int, norm: int, threads: int) -> None:

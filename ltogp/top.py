@@ -131,7 +131,7 @@ def _count(
     """Return the counts of one channel (T, H, W)."""
     (n_frames, height, width), (by, bx) = stack.shape, blocks
     if stack.dtype.kind == "f":  # here, for the position in the clip
-        *_, limit = geometry_of(height, width, radii[0], mode, templates, stack.dtype)
+        limit = geometry_of(height, width, radii[0], mode, templates, stack.dtype).limit
         beyond = [t for t, image in enumerate(stack) if not (np.abs(image) <= limit).all()]
         check_finite(beyond, stack, limit, name)
     rows, columns = block_ranges(height, by, 1, overlap), block_ranges(width, bx, 1, overlap)
