@@ -89,7 +89,7 @@ def real(name):
 
 
 @pytest.fixture(params=["clips, standardised", "clips, unit norm", *MADE, *REAL])
-def problem(request):
+def named_data(request):
     if request.param in MADE:
         return request.param, *grown(*MADE[request.param])
     if request.param in REAL:
@@ -109,8 +109,8 @@ def rows(result):
 
 
 @pytest.mark.parametrize("gamma", GAMMAS)
-def test_solve(benchmark, lines, problem, gamma):
-    name, X, Y = problem
+def test_solve(benchmark, lines, named_data, gamma):
+    name, X, Y = named_data
     benchmark.group = f"{name} {X.shape[0]} x {X.shape[1]}, c={Y.shape[1]}, gamma={gamma}"
     result = benchmark.pedantic(l21.solve, (X, Y, value(gamma, X, Y)), rounds=3, warmup_rounds=1)
     benchmark.extra_info.update(gap=result.gap, n_iter=result.n_iter, rows=rows(result))
@@ -121,9 +121,9 @@ def test_solve(benchmark, lines, problem, gamma):
     assert result.gap <= 1e-6
 
 
-def test_nie(benchmark, lines, problem):
+def test_nie(benchmark, lines, named_data):
     """How much sooner solve reaches 1e-6 than Nie et al.'s algorithm reaches 1e-3."""
-    name, X, Y = problem
+    name, X, Y = named_data
     gamma = (
         "10 x critical" if name == "clips, unit norm" else "1"
     )  # there, 1 is twice the critical γ: 13 rows

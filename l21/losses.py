@@ -23,7 +23,7 @@ from scipy.sparse import issparse
 from scipy.special import expit, xlogy
 
 from ._blas import one_blas_thread
-from .problem import Floats, Matrix, check_problem, check_weights, correlations, gap_of, residual, row_norms
+from .problem import Floats, Matrix, check_options, check_problem, correlations, gap_of, residual, row_norms
 from .solvers import L21Result
 
 
@@ -194,15 +194,11 @@ def _newton(
     max_iter: int | None,
     W0: ArrayLike | None,
 ) -> L21Result:
-    if not 0.0 < tol < 1.0:
-        raise ValueError(f"tol needs to lie between 0 and 1, got {tol}")
-    if max_iter is not None and max_iter < 1:
-        raise ValueError(f"max_iter needs to be at least 1, got {max_iter}")
     shape = (X.shape[1], Y.shape[1])
+    W0 = check_options(tol, max_iter, W0, shape)
     W, Z = np.zeros(shape), np.zeros_like(Y)
     upper, lower = loss.value(Z), -np.inf
     if W0 is not None:
-        W0 = check_weights("W0", W0, shape)
         Z0 = -residual(X, np.zeros_like(Y), W0)
         value = float(loss.value(Z0) + row_norms(W0).sum())
         if value < upper:  # neither infinite nor NaN
@@ -227,7 +223,7 @@ def _newton(
         columns = X[:, rows]
         XT = np.ascontiguousarray((columns.toarray() if issparse(columns) else columns).T, dtype=np.float64)
         before = W[rows]
-        after = _step(XT, before, Z, slope, loss.curvature(Z), 0.1 * gap * upper)
+        after = _minimise_model(XT, before, Z, slope, loss.curvature(Z), 0.1 * gap * upper)
         Z_step = XT.T @ (after - before)
         predicted = row_norms(after).sum() - row_norms(before).sum() - np.vdot(slope, Z_step)
         length, stuck = 1.0, True
@@ -257,7 +253,7 @@ def _newton(
     return L21Result(W, upper, gap, best_dual, n_iter, "newton", gap <= tol, residuals)
 
 
-def _step(XT: Floats, W: Floats, Z: Floats, slope: Floats, H: Floats, enough: float) -> Floats:
+def _minimise_model(XT: Floats, W: Floats, Z: Floats, slope: Floats, H: Floats, enough: float) -> Floats:
     """W that minimises -⟨slope, XW⟩ + ½ Σ H_ik (XW - Z)_ik² + ‖W‖_{2,1} to the absolute gap `enough`."""
     from ._kernels import descend_rows  # Numba, which nothing else here needs
 

@@ -28,7 +28,7 @@ from .irls import irls_step, irls_step_by_features
 from .problem import Floats, Matrix, row_norms
 
 # A Newton system larger than this isn't factorised: its matrix would take more than 800 MB.
-_LARGEST = 10_000
+LARGEST = 10_000
 
 
 def newton(
@@ -62,7 +62,7 @@ def newton(
     best_W, best_rows = np.zeros((0, Y.shape[1])), rows[:0]
     gap = float(radius @ row_norms(E) + row_norms(W).sum()) - lower
     # Just above the critical γ a W within the gap may be worse than W = 0: a few rounds more are for that.
-    of_zero, rounds_left = float(radius @ row_norms(Y)), 6
+    primal_of_zero, rounds_left = float(radius @ row_norms(Y)), 6
     n_iter, outer, stop = 0, 0, False
     while True:
         outer += 1  # bounded too: where rounding hides the gap, a round may end without a Newton step
@@ -87,7 +87,7 @@ def newton(
             diagonal = np.full(n, rho)
             diagonal[nonzero] += tau * (1.0 - t)
             try:
-                step = -_newton_step(
+                step = -newton_step(
                     gradient,
                     XA,
                     sigma * (1.0 - s),
@@ -116,7 +116,7 @@ def newton(
         gap = upper - lower
         if gap <= 0.9 * tol * upper:
             rounds_left -= 1
-            stop = stop or upper <= of_zero or rounds_left == 0
+            stop = stop or upper <= primal_of_zero or rounds_left == 0
         if stop:
             break
         # An inner problem that took many steps was too stiff: Λ follows the spheres ‖Λ_i‖ = γ in small steps.
@@ -226,10 +226,10 @@ class _Phi:
         return length
 
 
-def _newton_step(
+def newton_step(
     G: Floats, XA: Floats, a: Floats, A: Floats, diagonal: Floats, nonzero: NDArray, B: Floats
 ) -> Floats:
-    """H⁻¹G, with H as in `_solve_hessian`, or a direction that leaves a tenth of G.
+    """H⁻¹G, with H as in `solve_hessian`, or a direction that leaves a tenth of G.
 
     Conjugate gradients with P ⊗ I as the preconditioner: H without its rank-one terms, the same for all c
     columns. On 246 x 16384 with c = 5 that is 10 to 20 iterations, and though there are half as many Newton
@@ -245,14 +245,14 @@ def _newton_step(
     # 4: a multiplication takes longer where a matrix has c columns only, and iterating in vain is lost time.
     most = direct // (4 * iteration + 1)
     if most < 10:
-        return _solve_hessian(G, XA, a, A, diagonal, nonzero, B)
-    step, done = _conjugate_gradients(G, XA, a, A, diagonal, nonzero, B, min(most, 300))
-    if done or size > _LARGEST:
+        return solve_hessian(G, XA, a, A, diagonal, nonzero, B)
+    step, done = conjugate_gradients(G, XA, a, A, diagonal, nonzero, B, min(most, 300))
+    if done or size > LARGEST:
         return step
-    return _solve_hessian(G, XA, a, A, diagonal, nonzero, B)
+    return solve_hessian(G, XA, a, A, diagonal, nonzero, B)
 
 
-def _conjugate_gradients(
+def conjugate_gradients(
     G: Floats,
     XA: Floats,
     a: Floats,
@@ -310,7 +310,7 @@ def _preconditioner(XA: Floats, a: Floats, diagonal: Floats) -> Callable[[Floats
     return precondition
 
 
-def _solve_hessian(
+def solve_hessian(
     G: Floats, XA: Floats, a: Floats, A: Floats, diagonal: Floats, nonzero: NDArray, B: Floats
 ) -> Floats:
     """H⁻¹G, where H is φ's (generalised) Hessian.

@@ -45,6 +45,8 @@ def plot_residuals(
     ------
     ValueError
         If `residuals` is not (n,), or `marked` or `names` doesn't fit it.
+    ModuleNotFoundError
+        Without matplotlib.
 
     Examples
     --------
@@ -64,7 +66,10 @@ def plot_residuals(
     >>> ax.get_ylabel()
     'residual $\\|(XW - Y)_i\\|$'
     """
-    import matplotlib.pyplot as plt
+    try:
+        import matplotlib.pyplot as plt
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError("plot_residuals needs matplotlib; install microexpr[plot]") from error
 
     residuals = np.asarray(residuals, dtype=np.float64)
     if residuals.ndim != 1 or not np.isfinite(residuals).any():

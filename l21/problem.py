@@ -213,6 +213,17 @@ def check_finite(name: str, array: Matrix) -> None:
         )
 
 
+def check_options(
+    tol: float, max_iter: int | None, W0: ArrayLike | None, shape: tuple[int, int]
+) -> Floats | None:
+    """W0 as float64, or an error that says which of the three no solver can use."""
+    if not 0.0 < tol < 1.0:
+        raise ValueError(f"tol needs to lie between 0 and 1, got {tol}")
+    if max_iter is not None and max_iter < 1:
+        raise ValueError(f"max_iter needs to be at least 1, got {max_iter}")
+    return None if W0 is None else check_weights("W0", W0, shape)
+
+
 def check_weights(name: str, W: ArrayLike, shape: tuple[int, int]) -> Floats:
     """W or W0 as float64, of that shape and finite."""
     W = real_array(name, W).astype(np.float64)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from numbers import Integral, Real
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from joblib import Parallel, delayed
@@ -18,17 +18,15 @@ from sklearn.linear_model import LinearRegression
 from sklearn.metrics import get_scorer
 from sklearn.model_selection import GroupKFold, StratifiedGroupKFold, check_cv
 from sklearn.svm import SVC
-from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from ._blas import one_blas_thread
+from ._samples import Samples, check_reach, plain_targets, target_kind
 from .losses import solve_logistic, solve_squared
 from .problem import (
     Floats,
     check_gamma,
-    check_problem,
     correlations,
-    one_hot,
     refuse_masked,
     row_norms,
     unit_rows,
@@ -213,7 +211,7 @@ class L21Selector(SelectorMixin, BaseEstimator):
         X, y = validate_data(
             self,
             X,
-            _plain(y),
+            plain_targets(y),
             dtype=[np.float64, np.float32],
             accept_sparse=("csr", "csc"),
             multi_output=True,
@@ -222,41 +220,41 @@ class L21Selector(SelectorMixin, BaseEstimator):
             raise ValueError(f"loss needs to be 'l21', 'squared' or 'logistic', got {self.loss!r}")
         if self.solver not in ("auto", "newton", "irls"):
             raise ValueError(f"solver needs to be 'auto', 'newton' or 'irls', got {self.solver!r}")
-        (n, d), n_select = X.shape, _count(self.n_features_to_select, X.shape[1])
+        (n, d), n_select = X.shape, _number_to_select(self.n_features_to_select, X.shape[1])
         weights = np.ones(n)
         if sample_weight is not None:
             weights = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
         kept = np.flatnonzero(weights > 0.0)
         y = y.toarray() if issparse(y) else y
         y = y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
-        kind = _kind(y[kept], self.task)
-        _check_reach(X, y if kind == "regression" else None)
-        problem = _Problem.of(X, y, weights, kind)
-        if self.loss == "logistic" and problem.kind == "regression":
+        kind = target_kind(y[kept], self.task)
+        check_reach(X, y if kind == "regression" else None)
+        samples = Samples.of(X, y, weights, kind)
+        if self.loss == "logistic" and samples.kind == "regression":
             raise ValueError("loss='logistic' needs classes, or labels 0 and 1; y is continuous")
-        if problem.kind == "classes":
-            self.classes_ = problem.classes
+        if samples.kind == "classes":
+            self.classes_ = samples.classes
         elif hasattr(self, "classes_"):
             del self.classes_  # of an earlier fit
 
         if isinstance(self.gamma, str) and self.gamma == "cv":
-            self.gamma_, self.cv_results_ = self._cross_validate(X, y, weights, groups, problem, n_select)
+            self.gamma_, self.cv_results_ = self._cross_validate(X, y, weights, groups, samples, n_select)
         else:
-            self.gamma_ = _gamma(self.gamma, problem, self.loss)
-        result = self._solve(problem, self.gamma_)
+            self.gamma_ = _gamma_value(self.gamma, samples, self.loss)
+        result = self._solve(samples, self.gamma_)
         self.W_, self.coef_, self.objective_ = result.W, result.W.T, result.objective
-        self.intercept_ = problem.intercept
-        self.dual_ = np.zeros((n, problem.Y.shape[1]))
+        self.intercept_ = samples.intercept
+        self.dual_ = np.zeros((n, samples.Y.shape[1]))
         self.dual_[kept] = result.dual
         self.dual_gap_, self.n_iter_ = result.gap, result.n_iter
 
         self.residuals_ = np.full(n, np.nan)
         self.residuals_[kept] = result.residuals
-        self.zero_residual_ = self.residuals_ <= np.sqrt(self.tol) * row_norms(problem.Y).max()
+        self.zero_residual_ = self.residuals_ <= np.sqrt(self.tol) * row_norms(samples.Y).max()
         largest_first = kept[np.argsort(-self.residuals_[kept], kind="stable")]
         self.outliers_ = largest_first[~self.zero_residual_[largest_first]]
 
-        self.scores_, order = _rank(problem.X, result)
+        self.scores_, order = _rank(samples.X, result)
         self.ranking_ = np.empty(d, dtype=np.intp)
         self.ranking_[order] = np.arange(1, d + 1)
         n_rows = np.count_nonzero(result.W.any(axis=1))
@@ -279,9 +277,9 @@ class L21Selector(SelectorMixin, BaseEstimator):
         self.support_ = self.ranking_ <= (n_rows if n_select is None else n_select)
         return self
 
-    def _solve(self, problem: _Problem, gamma: float, W0: Floats | None = None) -> L21Result:
-        X, Y = problem.X, problem.Y
-        radius = gamma * problem.weights
+    def _solve(self, samples: Samples, gamma: float, W0: Floats | None = None) -> L21Result:
+        X, Y = samples.X, samples.Y
+        radius = gamma * samples.weights
         check_gamma(gamma, len(Y))
         check_gamma(radius, len(Y), "gamma * sample_weight")
         options: dict[str, Any] = {"tol": self.tol, "max_iter": self.max_iter, "W0": W0}
@@ -292,7 +290,7 @@ class L21Selector(SelectorMixin, BaseEstimator):
         return solve(X, Y, radius, solver=self.solver, **options)
 
     def _cross_validate(
-        self, X: Any, y: Any, weights: Floats, groups: Any, problem: _Problem, n_select: int | None
+        self, X: Any, y: Any, weights: Floats, groups: Any, samples: Samples, n_select: int | None
     ) -> tuple[float, dict[str, NDArray]]:
         """Return the best γ, and the table of all."""
         if isinstance(self.gammas, Integral) and self.gammas >= 1:
@@ -301,14 +299,14 @@ class L21Selector(SelectorMixin, BaseEstimator):
             factors = np.unique(np.asarray(self.gammas, dtype=np.float64))
             if factors.size == 0 or not (np.isfinite(factors).all() and factors[0] > 0.0):
                 raise ValueError(f"gammas needs to be a count, or positive factors, got {self.gammas!r}")
-        gammas = factors * _critical(problem, self.loss)
-        cv, classes = self.cv, problem.kind == "classes"
+        gammas = factors * _critical_gamma(samples, self.loss)
+        cv, classes = self.cv, samples.kind == "classes"
         if groups is not None and (cv is None or isinstance(cv, Integral)):
             cv = (StratifiedGroupKFold if classes else GroupKFold)(n_splits=5 if cv is None else int(cv))
         splits = check_cv(cv, y, classifier=classes).split(X, y, groups)
         scores = np.array(
             Parallel(n_jobs=self.n_jobs)(
-                delayed(self._score)(X, y, weights, problem, gammas, n_select, train, test)
+                delayed(self._score_fold)(X, y, weights, samples, gammas, n_select, train, test)
                 for train, test in splits
             )
         )
@@ -320,12 +318,12 @@ class L21Selector(SelectorMixin, BaseEstimator):
         table |= {f"split{k}_test_score": score for k, score in enumerate(scores)}
         return float(gammas[mean.argmax()]), table
 
-    def _score(
+    def _score_fold(
         self,
         X: Any,
         y: Any,
         weights: Floats,
-        whole: _Problem,
+        whole: Samples,
         gammas: Floats,
         n_select: int | None,
         train: NDArray,
@@ -337,7 +335,7 @@ class L21Selector(SelectorMixin, BaseEstimator):
             part[weights[part] > 0.0]
             for part in (np.arange(len(weights))[train], np.arange(len(weights))[test])
         )
-        part = _Problem.of(X[train], y[train], weights[train], whole.kind, whole.classes)
+        part = Samples.of(X[train], y[train], weights[train], whole.kind, whole.classes)
         weighted = {} if (weights == 1.0).all() else {"sample_weight": weights[test]}
         W, scores = None, []
         for gamma in gammas:
@@ -376,90 +374,6 @@ class L21Selector(SelectorMixin, BaseEstimator):
         return tags
 
 
-class _Problem(NamedTuple):
-    """X, Y and weights of the samples with a weight above 0, and what Y was made of."""
-
-    X: Any
-    Y: Floats
-    weights: Floats
-    kind: str  # "classes", "labels" or "regression"
-    classes: NDArray | None
-    intercept: Floats
-
-    @classmethod
-    def of(cls, X: Any, y: NDArray, weights: Floats, kind: str, classes: NDArray | None = None) -> _Problem:
-        kept = weights > 0.0
-        if not kept.all():
-            X, y, weights = X[kept], y[kept], weights[kept]
-        if kind == "classes":
-            if classes is None:
-                Y, classes = one_hot(y)
-                if len(classes) < 2:
-                    raise ValueError(f"y has only one class, {classes.tolist()}; selection needs at least 2")
-            else:
-                Y = (y[:, None] == classes).astype(np.float64)
-            return cls(X, Y, weights, kind, classes, np.zeros(len(classes)))
-        Y = y.reshape(len(y), -1).astype(np.float64)
-        center = _medians(Y, weights) if kind == "regression" else np.zeros(Y.shape[1])
-        return cls(X, Y - center, weights, kind, None, center)
-
-
-def _plain(y: Any) -> Any:
-    """Y as it is, or numbers of dtype object, which scikit-learn does not know, as numbers."""
-    if y is None or issparse(y):
-        return y
-    array = np.asarray(y)
-    if array.dtype != object:
-        return y
-    values = array.ravel().tolist()
-    if all(isinstance(value, Real) for value in values):  # bool too
-        return np.array(values).reshape(array.shape)
-    if not all(isinstance(value, str) for value in values):
-        kinds = sorted({type(value).__name__ for value in values})
-        raise ValueError(
-            f"y holds objects of type {', '.join(kinds)}: it needs to be all numbers or all strings"
-        )
-    return array
-
-
-def _check_reach(X: Any, y: NDArray | None) -> None:
-    """Refuse X and the targets y where `solve` would, before anything is computed from them."""
-    no_targets = np.zeros((X.shape[0], 1))
-    check_problem(X, no_targets, 1.0)
-    if y is not None:
-        try:
-            check_problem(no_targets, y.reshape(len(y), -1).astype(np.float64), 1.0)
-        except ValueError as error:
-            raise ValueError(str(error).replace("Y has", "y has", 1)) from None
-
-
-def _kind(y: NDArray, task: str) -> str:
-    """Say what y is: "classes", "labels" or "regression"."""
-    if task not in ("auto", "classification", "regression"):
-        raise ValueError(f"task needs to be 'auto', 'classification' or 'regression', got {task!r}")
-    if task == "regression":
-        return "regression"
-    if y.ndim == 2:
-        if type_of_target(y) == "multilabel-indicator":
-            return "labels"
-        if task == "classification":
-            raise ValueError("task='classification' needs y (n,), or labels (n, c) of 0 and 1")
-        return "regression"
-    if task == "auto" and type_of_target(y) == "continuous":
-        return "regression"
-    check_classification_targets(y)
-    return "classes"
-
-
-def _medians(Y: Floats, weights: Floats) -> Floats:
-    """Lower weighted median of each column: a weight of 2 is the sample twice."""
-    order = np.argsort(Y, axis=0, kind="stable")
-    total = np.cumsum(weights[order], axis=0)
-    middle = (total < 0.5 * total[-1]).sum(axis=0)
-    columns = np.arange(Y.shape[1])
-    return Y[order[middle, columns], columns]
-
-
 @one_blas_thread()
 def _rank(X: Any, result: L21Result) -> tuple[Floats, NDArray]:
     """Score of each feature, and the features from the best to the last."""
@@ -473,7 +387,7 @@ def _minus_distance(model: LinearRegression, X: Any, Y: Floats, sample_weight: F
     return -float(np.average(row_norms(model.predict(X) - Y), weights=sample_weight))
 
 
-def _count(n_features: int | float | None, d: int) -> int | None:
+def _number_to_select(n_features: int | float | None, d: int) -> int | None:
     if n_features is None:
         return None
     if isinstance(n_features, Integral) and not isinstance(n_features, bool):
@@ -490,20 +404,20 @@ def _count(n_features: int | float | None, d: int) -> int | None:
 
 
 @one_blas_thread()
-def _critical(problem: _Problem, loss: str) -> float:
+def _critical_gamma(samples: Samples, loss: str) -> float:
     """Largest γ at which W = 0 is optimal, or 1 where it always is."""
     # Minus the gradient of each loss at W = 0; ℓ2,1 has none where Y_i = 0.
-    pull = {"l21": unit_rows(problem.Y), "squared": problem.Y, "logistic": problem.Y - 0.5}[loss]
-    largest = row_norms(correlations(problem.X, problem.weights[:, None] * pull)).max()
+    pull = {"l21": unit_rows(samples.Y), "squared": samples.Y, "logistic": samples.Y - 0.5}[loss]
+    largest = row_norms(correlations(samples.X, samples.weights[:, None] * pull)).max()
     return float(1.0 / largest) if largest > 0.0 else 1.0
 
 
-def _gamma(gamma: float | str | tuple[str, float], problem: _Problem, loss: str) -> float:
+def _gamma_value(gamma: float | str | tuple[str, float], samples: Samples, loss: str) -> float:
     if isinstance(gamma, tuple | list) and len(gamma) == 2 and gamma[0] == "critical":
         factor = gamma[1]
         if not (isinstance(factor, Real) and 0.0 < factor < np.inf):
             raise ValueError(f"gamma=('critical', factor) needs a positive factor, got {factor!r}")
-        return float(factor) * _critical(problem, loss)
+        return float(factor) * _critical_gamma(samples, loss)
     if not (isinstance(gamma, Real) and 0.0 < gamma < np.inf):
         raise ValueError(f"gamma needs to be a positive number, ('critical', factor) or 'cv', got {gamma!r}")
     return float(gamma)

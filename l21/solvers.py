@@ -135,14 +135,9 @@ def solve(
     X, Y, radius = problem.check_problem(X, Y, gamma)
     if solver not in ("auto", "newton", "irls"):
         raise ValueError(f"solver needs to be 'auto', 'newton' or 'irls', got {solver!r}")
-    if not 0.0 < tol < 1.0:
-        raise ValueError(f"tol needs to lie between 0 and 1, got {tol}")
-    if max_iter is not None and max_iter < 1:
-        raise ValueError(f"max_iter needs to be at least 1, got {max_iter}")
+    W0 = problem.check_options(tol, max_iter, W0, (X.shape[1], Y.shape[1]))
     if time_limit is not None and not time_limit >= 0.0:
         raise ValueError(f"time_limit needs to be a number of seconds, at least 0, got {time_limit}")
-    if W0 is not None:
-        W0 = problem.check_weights("W0", W0, (X.shape[1], Y.shape[1]))
     limited = False
     deadline = np.inf if time_limit is None else time.perf_counter() + time_limit
 
@@ -154,12 +149,12 @@ def solve(
             if W0 is not None and not problem.primal(X, Y, W0, radius) <= result.objective:
                 W0 = None
             most = max_iter or most
-            W, dual, n_iter = _run(algorithm, X, Y, radius, tol, most, deadline, W0)
+            W, dual, n_iter = _run_near_one(algorithm, X, Y, radius, tol, most, deadline, W0)
             upper = problem.primal(X, Y, W, radius)
             gap = problem.gap_of(upper, float(np.vdot(dual, Y)))
             if W0 is not None and gap > tol and n_iter < most and time.perf_counter() < deadline:
                 # From a W0 of another order of magnitude the solver may not get away: once more without.
-                W, dual, more = _run(algorithm, X, Y, radius, tol, most - n_iter, deadline, None)
+                W, dual, more = _run_near_one(algorithm, X, Y, radius, tol, most - n_iter, deadline, None)
                 n_iter += more
             limited = n_iter >= most or time.perf_counter() >= deadline
             residuals = row_norms(problem.residual(X, Y, W))
@@ -254,7 +249,7 @@ def path(
     return [results[i] for i in range(len(gammas))]
 
 
-def _run(
+def _run_near_one(
     algorithm: Callable[..., tuple[Floats, Floats, int]],
     X: Matrix,
     Y: Floats,

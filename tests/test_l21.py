@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits
 
 import l21
 from l21.irls import irls_step, weighted_gram
-from l21.newton import _solve_hessian
+from l21.newton import solve_hessian
 
 pytestmark = pytest.mark.filterwarnings("error::sklearn.exceptions.ConvergenceWarning")
 
@@ -44,8 +44,8 @@ def optimum(X, Y, gamma):
     X, Y, gamma = X / s, Y / t, gamma * s
     W = cp.Variable((X.shape[1], Y.shape[1]))
     loss = cp.sum(cp.multiply(np.broadcast_to(gamma, len(X)), cp.norm(X @ W - Y, 2, axis=1)))
-    problem = cp.Problem(cp.Minimize(loss + cp.sum(cp.norm(W, 2, axis=1))))
-    return problem.solve(solver=cp.CLARABEL) * t / s
+    least = cp.Problem(cp.Minimize(loss + cp.sum(cp.norm(W, 2, axis=1)))).solve(solver=cp.CLARABEL)
+    return least * t / s
 
 
 def classes(rng, n, c):
@@ -115,8 +115,8 @@ def critical_gamma(X, Y):
 
 @given(problems())
 @settings(deadline=None, max_examples=60)
-def test_newton_reaches_cvxpys_objective(problem):
-    X, Y, gamma = problem
+def test_newton_reaches_cvxpys_objective(case):
+    X, Y, gamma = case
     result = l21.solve(X, Y, gamma)
     assert certificate(X, Y, result, gamma) <= 1e-6
     # The gap already bounds how far above the optimum we are; CVXPY says that the problem is the right one.
@@ -125,8 +125,8 @@ def test_newton_reaches_cvxpys_objective(problem):
 
 @given(problems())
 @settings(deadline=None, max_examples=20)
-def test_irls_is_certified(problem):
-    X, Y, gamma = problem
+def test_irls_is_certified(case):
+    X, Y, gamma = case
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         result = l21.solve(X, Y, gamma, solver="irls", tol=1e-3, max_iter=500)
@@ -209,8 +209,8 @@ def test_large_gamma_interpolates_and_no_longer_changes_w():
 
 @given(problems(), st.sampled_from(["auto", "irls"]))
 @settings(deadline=None, max_examples=30)
-def test_w_is_exactly_zero_up_to_critical_gamma(problem, solver):
-    X, Y, _ = problem
+def test_w_is_exactly_zero_up_to_critical_gamma(case, solver):
+    X, Y, _ = case
     critical = critical_gamma(X, Y)
     for gamma in (critical, 0.3 * critical):
         result = l21.solve(X, Y, gamma, solver=solver)
@@ -379,13 +379,13 @@ def test_hessian_solve_is_the_kronecker_formula(n, c, k):
     for x, z in [*zip(XA, A, strict=True), *zip(np.eye(n)[nonzero], B, strict=True)]:
         H += np.outer(np.kron(x, z), np.kron(x, z))
     expected = np.linalg.solve(H, G.ravel()).reshape(n, c)
-    assert_allclose(_solve_hessian(G, XA, a, A, diagonal, nonzero, B), expected, rtol=1e-8, atol=1e-10)
+    assert_allclose(solve_hessian(G, XA, a, A, diagonal, nonzero, B), expected, rtol=1e-8, atol=1e-10)
 
 
 @given(problems(), st.floats(1e-3, 1e3))
 @settings(deadline=None, max_examples=30)
-def test_any_dual_is_scaled_into_the_feasible_set(problem, length):
-    X, Y, gamma = problem
+def test_any_dual_is_scaled_into_the_feasible_set(case, length):
+    X, Y, gamma = case
     dual = length * np.random.default_rng(0).standard_normal(Y.shape)
     feasible = l21.feasible_dual(X, dual, gamma)
     assert (row_norms(feasible) <= gamma * (1 + 1e-12)).all()

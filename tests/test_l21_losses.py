@@ -86,8 +86,9 @@ def test_objective_is_that_of_cvxpy(loss, factor):
         if loss == "squared"
         else cvxpy.sum(cvxpy.logistic(-cvxpy.multiply(2 * Y - 1, X @ W)))
     )
-    problem = cvxpy.Problem(cvxpy.Minimize(gamma * each + cvxpy.sum(cvxpy.norm(W, 2, axis=1))))
-    assert_allclose(SOLVERS[loss](X, Y, gamma).objective, problem.solve(solver="CLARABEL"), rtol=2e-6)
+    minimum = cvxpy.Minimize(gamma * each + cvxpy.sum(cvxpy.norm(W, 2, axis=1)))
+    expected = cvxpy.Problem(minimum).solve(solver="CLARABEL")
+    assert_allclose(SOLVERS[loss](X, Y, gamma).objective, expected, rtol=2e-6)
 
 
 def test_squared_is_multi_task_lasso():

@@ -13,7 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 import l21
 from l21.irls import irls_step, irls_step_by_features
-from l21.newton import _conjugate_gradients, _newton_step, _solve_hessian
+from l21.newton import conjugate_gradients, newton_step, solve_hessian
 
 pytestmark = pytest.mark.filterwarnings("error::sklearn.exceptions.ConvergenceWarning")
 
@@ -252,7 +252,7 @@ def test_few_newton_steps_where_w_cannot_interpolate(n, d, c, factor):
 def test_a_newton_system_too_large_to_factorise(monkeypatch):
     X, Y = planted(40, 120, 3)
     gamma = 100 * l21.critical_gamma(X, Y)
-    monkeypatch.setattr("l21.newton._LARGEST", 0)
+    monkeypatch.setattr("l21.newton.LARGEST", 0)
     result = l21.solve(X, Y, gamma)
     assert certificate(X, Y, result, gamma) <= 1e-6
     assert_allclose(result.objective, optimum(X, Y, gamma), rtol=1e-5)
@@ -292,7 +292,7 @@ def test_conjugate_gradients_solve_the_kronecker_formula(n, c, k):
     H = np.kron((a * XA.T) @ XA + np.diag(diagonal), np.eye(c))
     for x, z in [*zip(XA, A, strict=True), *zip(np.eye(n)[nonzero], B, strict=True)]:
         H += np.outer(np.kron(x, z), np.kron(x, z))
-    step, done = _conjugate_gradients(G, XA, a, A, diagonal, nonzero, B, 500)
+    step, done = conjugate_gradients(G, XA, a, A, diagonal, nonzero, B, 500)
     assert done
     assert np.linalg.norm(H @ step.ravel() - G.ravel()) <= 0.1 * np.linalg.norm(G) * (1 + 1e-9)
     assert np.vdot(step, G) > 0
@@ -301,9 +301,9 @@ def test_conjugate_gradients_solve_the_kronecker_formula(n, c, k):
 def test_newton_step_factorises_where_conjugate_gradients_take_longer():
     G, XA, a, A, diagonal, nonzero, B = newton_system(30, 4, 80)
     a, diagonal, A = 1e-9 * a, 1e-9 * diagonal, 1e3 * A  # all in the rank-one terms
-    assert not _conjugate_gradients(G, XA, a, A, diagonal, nonzero, B, 20)[1]
-    step = _newton_step(G, XA, a, A, diagonal, nonzero, B)
-    assert_array_equal(step, _solve_hessian(G, XA, a, A, diagonal, nonzero, B))
+    assert not conjugate_gradients(G, XA, a, A, diagonal, nonzero, B, 20)[1]
+    step = newton_step(G, XA, a, A, diagonal, nonzero, B)
+    assert_array_equal(step, solve_hessian(G, XA, a, A, diagonal, nonzero, B))
 
 
 @given(st.integers(0, 2**32 - 1))
