@@ -246,3 +246,32 @@ def test_no_copy_of_the_stack(view, dtype):
         assert tracemalloc.get_traced_memory()[1] < codes.nbytes + 400_000
     finally:
         tracemalloc.stop()
+
+
+# -------------------------------------------------------------------------------------- number of threads
+
+
+def test_negative_numbers_of_jobs_are_those_of_joblib(monkeypatch):
+    used = []
+
+    def run(function, pieces, n_threads):
+        used.append(n_threads)
+        return [function(*piece) for piece in pieces]
+
+    monkeypatch.setattr(_threads, "run", run)
+    monkeypatch.setattr(_threads, "thread_limit", lambda: 8)
+    stack = np.zeros((64, 128, 128), np.uint8)
+    expected = ltogp.histogram(stack, n_jobs=1)
+    used.clear()
+    for n_jobs, threads in [(-1, 8), (None, 8), (-2, 7), (-3, 6), (-7, 2), (5, 5), (99, 8)]:
+        np.testing.assert_array_equal(ltogp.histogram(stack, n_jobs=n_jobs), expected)
+        np.testing.assert_array_equal(ltogp.LTOGP(n_jobs=n_jobs).fit_transform(stack), expected)
+        assert used[0] == used[-1] == threads
+        used.clear()
+    for n_jobs in (-8, -9, -100):  # one thread at least, and that needs no pool
+        np.testing.assert_array_equal(ltogp.encode(stack, n_jobs=n_jobs), ltogp.encode(stack, n_jobs=1))
+        assert not used
+    with pytest.raises(
+        ValueError, match="n_jobs is 0; must be None, -1 or at least 1, or -2 for all CPUs but one"
+    ):
+        ltogp.LTOGP(n_jobs=0).fit(stack)
