@@ -32,6 +32,7 @@ from sklearn.exceptions import ConvergenceWarning
 import l21
 import microexpr
 
+TITLE = "l21"
 DATA = Path(os.environ["MICROEXPR_DATA"]) if os.environ.get("MICROEXPR_DATA") else None
 REAL = ["colon", "ALLAML", "GLIOMA", "Prostate-GE", "warpPIE10P"] if DATA else []
 MADE = {"genes": (72, 7129, 2), "groups": (210, 2420, 10)}
@@ -42,25 +43,6 @@ GROWTH = {
     "d": [(256, d, 5) for d in (1024, 4096, 16384, 65536, 262144)],
     "c": [(256, 4096, c) for c in (2, 5, 10, 20, 50)],
 }
-
-
-class Lines:
-    """The lines of all measurements, printed below pytest-benchmark's tables."""
-
-    def __init__(self):
-        self.lines = []
-
-    def pytest_terminal_summary(self, terminalreporter):
-        terminalreporter.section("l21")
-        for line in self.lines:
-            terminalreporter.line(line)
-
-
-@pytest.fixture(scope="module")
-def lines(request):
-    plugin = Lines()
-    request.config.pluginmanager.register(plugin)
-    return plugin.lines
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,6 @@ import os
 import platform
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
@@ -127,24 +126,15 @@ def numpy_histogram(frames: np.ndarray) -> np.ndarray:
 Run = Callable[[], object]
 
 
-class Lines:
-    """The lines of all comparisons, printed below pytest-benchmark's tables."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    @pytest.hookimpl(trylast=True)
-    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
-        terminalreporter.section(f"ltogp beside others, {_threads.thread_limit()} CPUs, {processor()}")
-        for line in self.lines:
-            terminalreporter.line(line)
+def processor() -> str:
+    try:
+        models = [x for x in Path("/proc/cpuinfo").read_text().splitlines() if x.startswith("model name")]
+        return models[0].partition(":")[2].strip()
+    except (OSError, IndexError):
+        return platform.processor()
 
 
-@pytest.fixture(scope="module")
-def lines(request: pytest.FixtureRequest) -> list[str]:
-    plugin = Lines()
-    request.config.pluginmanager.register(plugin)
-    return plugin.lines
+TITLE = f"ltogp beside others, {_threads.thread_limit()} CPUs, {processor()}"
 
 
 @pytest.fixture
@@ -185,14 +175,6 @@ def compare(benchmark: Any, lines: list[str]) -> Callable[..., None]:
         lines.append(f"{title:<44}{names:<33}{times}{ratio}".rstrip())
 
     return compare
-
-
-def processor() -> str:
-    try:
-        models = [x for x in Path("/proc/cpuinfo").read_text().splitlines() if x.startswith("model name")]
-        return models[0].partition(":")[2].strip()
-    except (OSError, IndexError):
-        return platform.processor()
 
 
 # ---------------------------------------------------------------------------------------------- histograms
@@ -470,55 +452,3 @@ def test_lbp(compare: Any, what: str, lbp: str) -> None:
         speedup=True,
         goal="" if "lbp" in what else "at least 50",
     )
-
-
-# ---------------------------------------------------------------------------------------------- first call
-
-HISTOGRAM = "import numpy as np, ltogp; x = np.zeros((128, 128), np.uint8); ltogp.histogram(x)"
-ALL_KERNELS = HISTOGRAM + "; ltogp.encode(x)"
-
-
-def run_python(code: str, cache: Path) -> float:
-    start = perf_counter()
-    subprocess.run(
-        [sys.executable, "-c", code], check=True, env={**os.environ, "NUMBA_CACHE_DIR": str(cache)}
-    )
-    return perf_counter() - start
-
-
-def test_first_call(benchmark: Any, lines: list[str], tmp_path: Path) -> None:
-    """A new process that imports ltogp and calls it once, its cache being warm."""
-    run_python(ALL_KERNELS, tmp_path)
-    numba: list[float] = []
-    imported: list[float] = []
-
-    def others() -> None:
-        numba.append(run_python("import numba", tmp_path))
-        imported.append(run_python("import ltogp", tmp_path))
-
-    benchmark.group = "ltogp: a new process"
-    benchmark.pedantic(lambda: run_python(HISTOGRAM, tmp_path), setup=others, rounds=9)
-    for title, seconds in (("import ltogp", imported), ("first histogram", benchmark.stats.stats.data)):
-        over = median(b - a for a, b in zip(numba, seconds, strict=True))
-        times = f"{median(seconds):9.3f} | {median(numba):<9.3f} {'s':<9}"
-        goal = "s more, at most 0.4" if title != "import ltogp" else "s more"
-        lines.append(
-            f"{title + ', warm cache, new process':<44}{'ltogp | import numba':<33}{times}{over:7.3f} {goal}"
-        )
-
-
-def test_compilation(benchmark: Any, lines: list[str], tmp_path: Path) -> None:
-    """A new process that compiles all kernels for uint8, its cache being empty."""
-    numba: list[float] = []
-    caches = iter(range(100))
-    benchmark.group = "ltogp: a new process"
-    benchmark.pedantic(
-        lambda: run_python(ALL_KERNELS, tmp_path / str(next(caches))),
-        setup=lambda: numba.append(run_python("import numba", tmp_path)),
-        rounds=3,
-    )
-    seconds = benchmark.stats.stats.data
-    over = median(b - a for a, b in zip(numba, seconds, strict=True))
-    times = f"{median(seconds):9.3f} | {median(numba):<9.3f} {'s':<9}"
-    title = "all uint8 kernels, cold cache, new process"
-    lines.append(f"{title:<44}{'ltogp | import numba':<33}{times}{over:7.3f} s more, under 8")

@@ -19,8 +19,6 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
-from scipy import sparse
 from sklearn.exceptions import ConvergenceWarning
 
 import l21
@@ -28,117 +26,11 @@ import ltogp
 import microexpr
 import rankpool
 
+sys.path.insert(0, str(Path(__file__).parent))  # for pytest, which looks for doctests in this file, too
+from fuzz_arguments import array, labels, matrix, number, options, sometimes
+
 OURS = r"(ltogp|rankpool|l21|microexpr)\b"
 LONGEST = 60  # seconds for one call, a compilation included
-POWERS = (-300, -200, -160, -100, -30, -8, -3, 0, 0, 0, 0, 0, 2, 5, 10, 30, 77, 100, 150, 160, 200, 300, 307)
-REALS = (bool, np.uint8, np.int8, np.uint16, np.int16, np.int32, np.uint32, np.int64, np.uint64, np.float16)
-FLOATS = (np.float32, np.float64, np.longdouble)
-ODD = (complex, object, "U3", "datetime64[s]", "S2")
-
-
-# ------------------------------------------------------------------------------------------------- arguments
-
-
-def number(rng):
-    """A parameter like C or gamma."""
-    if rng.random() < 0.05:
-        return rng.choice([0.0, -1.0, np.nan, np.inf, 5e-324, 1.7e308])
-    return float(rng.choice([1.0, rng.uniform(0.1, 100), 10.0 ** int(rng.choice(POWERS))]))
-
-
-def array(rng, shape):
-    """An array of this shape, its values, type and layout at random."""
-    kind = rng.choice(["normal", "walk", "counts", "same", "zeros", "few", "mixed"])
-    a = rng.standard_normal(shape)
-    if kind == "walk":
-        a = a.cumsum(axis=0)
-    elif kind == "counts":
-        a = rng.integers(0, 256, shape).astype(float)
-    elif kind == "same":
-        a[:] = a[:1]
-    elif kind == "zeros":
-        a[:] = 0
-    elif kind == "few":
-        a = np.round(a)
-    elif kind == "mixed":
-        a = a * 10.0 ** rng.integers(-12, 12, shape)
-    draw = rng.random()
-    if draw < 0.5:
-        dtype = rng.choice(np.array(FLOATS, dtype=object))
-        with np.errstate(over="ignore"):
-            a = (a * 10.0 ** int(rng.choice(POWERS))).astype(dtype)
-    elif draw < 0.95:
-        dtype = rng.choice(np.array(REALS, dtype=object))
-        with np.errstate(over="ignore", invalid="ignore"):
-            a = a.astype(dtype)
-    else:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            a = np.round(a).clip(-99, 99).astype(rng.choice(np.array(ODD, dtype=object)))
-    if a.dtype.kind == "f" and a.size and rng.random() < 0.05:
-        a.flat[rng.integers(a.size)] = rng.choice([np.nan, np.inf, -np.inf])
-    return layout(rng, a)
-
-
-def layout(rng, a):
-    """The same values, stored otherwise."""
-    how = rng.choice(
-        ["c", "c", "c", "f", "strided", "reversed", "readonly", "unaligned", "swapped", "masked", "list"]
-    )
-    if how == "f":
-        return np.asfortranarray(a)
-    if how == "strided":
-        return np.repeat(a, 2, axis=-1)[..., ::2]
-    if how == "reversed":
-        return a[..., ::-1].copy()[..., ::-1]
-    if how == "readonly":
-        a.flags.writeable = False
-    if how == "unaligned" and not a.dtype.hasobject:
-        raw = np.empty(a.nbytes + 1, np.uint8)[1:]
-        b = np.ndarray(a.shape, a.dtype, raw)
-        b[...] = a
-        return b
-    if how == "swapped" and not a.dtype.hasobject:
-        return a.astype(a.dtype.newbyteorder())
-    if how == "masked" and rng.random() < 0.3:
-        return np.ma.array(a, mask=rng.random(a.shape) < 0.2)
-    if how == "list" and a.size < 1000:
-        return a.tolist()
-    return a
-
-
-def matrix(rng, n, d):
-    """Samples or frames by features, sparse or a table now and then."""
-    a = array(rng, (n, d))
-    draw = rng.random()
-    if draw < 0.15 and isinstance(a, np.ndarray) and a.dtype.kind in "biuf" and a.dtype.itemsize <= 8:
-        a = np.asarray(a).astype(a.dtype.newbyteorder("="))
-        if a.dtype != np.float16:
-            return sparse.csr_matrix(a).asformat(str(rng.choice(["csr", "csc", "coo"])))
-    if draw > 0.97 and isinstance(a, np.ndarray) and a.dtype.itemsize <= 8:
-        return pd.DataFrame(np.asarray(a))
-    return a
-
-
-def labels(rng, n, classes=3):
-    y = rng.integers(0, classes, n)
-    return [y, y.astype(float), y.astype(str), y > 0, y.astype(object), pd.Series(y, dtype="Int64")][
-        rng.integers(6)
-    ]
-
-
-def sometimes(rng, probability, value):
-    return value if rng.random() < probability else None
-
-
-def options(rng, **choices):
-    """Some of the options, each with one of its values, or now and then with one that is none."""
-    picked = {}
-    for name, (good, bad) in choices.items():
-        if rng.random() < 0.3:
-            values = bad if rng.random() < 0.1 else good
-            picked[name] = values[rng.integers(len(values))]
-    return picked
 
 
 # -------------------------------------------------------------------------------------------------- functions
@@ -263,7 +155,7 @@ def rank_svm(rng):
     def check(result, caught):
         if not (np.isfinite(result.u).all() and result.u.shape == (np.shape(V)[1],)):
             return "u is not finite or has the wrong shape"
-        return of_gap(result.gap, chosen.get("tol", 1e-6), caught)
+        return wrong_gap(result.gap, chosen.get("tol", 1e-6), caught)
 
     return lambda: rankpool.rank_svm(V, C, **chosen), check
 
@@ -321,7 +213,7 @@ def RankSVM(rng):
     return call, finite()
 
 
-def problem(rng):
+def data_and_gamma(rng):
     n, d, c = (int(rng.integers(1, 12)), int(rng.integers(1, 15)), int(rng.integers(1, 4)))
     X = matrix(rng, n, d)
     Y = l21.one_hot(rng.integers(0, c, n))[0] if rng.random() < 0.6 else array(rng, (n, c))
@@ -330,7 +222,7 @@ def problem(rng):
 
 def solver(function):
     def build(rng):
-        X, Y, gamma = problem(rng)
+        X, Y, gamma = data_and_gamma(rng)
         chosen = options(rng, tol=([1e-6, 1e-3, 1e-12], [0.0]), max_iter=([1, 100], [0]))
         shape = np.shape(X)[1], np.shape(Y)[1]
         if rng.random() < 0.2:
@@ -341,7 +233,7 @@ def solver(function):
         def check(result, caught):
             if not (np.isfinite(result.W).all() and result.W.shape == shape):
                 return "W is not finite or has the wrong shape"
-            return of_gap(result.gap, chosen.get("tol", 1e-6), caught)
+            return wrong_gap(result.gap, chosen.get("tol", 1e-6), caught)
 
         return lambda: function(X, Y, gamma, **chosen), check
 
@@ -349,13 +241,13 @@ def solver(function):
 
 
 def path(rng):
-    X, Y, _ = problem(rng)
+    X, Y, _ = data_and_gamma(rng)
     gammas = [number(rng) for _ in range(3)]
     return lambda: np.concatenate([result.W for result in l21.path(X, Y, gammas, progress=False)]), finite()
 
 
 def critical_gamma(rng):
-    X, Y, _ = problem(rng)
+    X, Y, _ = data_and_gamma(rng)
 
     def check(gamma, caught):
         return None if gamma > 0 else f"{gamma} is not above 0"  # infinity where W = 0 is always optimal
@@ -364,7 +256,7 @@ def critical_gamma(rng):
 
 
 def objective(rng):
-    X, Y, gamma = problem(rng)
+    X, Y, gamma = data_and_gamma(rng)
     W = array(rng, (np.shape(X)[1], np.shape(Y)[1]))
 
     def check(value, caught):
@@ -374,13 +266,13 @@ def objective(rng):
 
 
 def feasible_dual(rng):
-    X, Y, gamma = problem(rng)
+    X, Y, gamma = data_and_gamma(rng)
     dual = array(rng, np.shape(Y))
     return lambda: l21.feasible_dual(X, dual, gamma), finite(np.shape(Y))
 
 
 def relative_gap(rng):
-    X, Y, gamma = problem(rng)
+    X, Y, gamma = data_and_gamma(rng)
     W, dual = array(rng, (np.shape(X)[1], np.shape(Y)[1])), array(rng, np.shape(Y))
 
     def check(gap, caught):
@@ -439,7 +331,7 @@ def rows(V):
     return V.shape[0] if hasattr(V, "shape") else len(V)
 
 
-def of_gap(gap, tol, caught):
+def wrong_gap(gap, tol, caught):
     if any(issubclass(warning.category, ConvergenceWarning) for warning in caught):
         return "the gap is negative" if gap < 0 else None
     return None if 0 <= gap <= tol else f"gap {gap} above tol {tol} without a ConvergenceWarning"

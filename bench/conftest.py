@@ -1,0 +1,27 @@
+"""Fixtures of more than one benchmark."""
+
+from typing import Any
+
+import pytest
+
+
+class Lines:
+    """Lines to print below pytest-benchmark's tables."""
+
+    def __init__(self, title: str) -> None:
+        self.title = title
+        self.lines: list[str] = []
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        terminalreporter.section(self.title)
+        for line in self.lines:
+            terminalreporter.line(line)
+
+
+@pytest.fixture(scope="module")
+def lines(request: pytest.FixtureRequest) -> list[str]:
+    """Where a module's benchmarks put what they found: it is printed at the end, below the module's TITLE."""
+    plugin = Lines(request.module.TITLE)
+    request.config.pluginmanager.register(plugin)
+    return plugin.lines
