@@ -34,7 +34,7 @@ NAMES = ("ALLAML", "GLIOMA", "Prostate-GE")
 SOURCE = "https://jundongl.github.io/scikit-feature/datasets.html (free to download, no licence stated)"
 COUNTS = (20, 80)
 Array = NDArray[np.float64]
-Best = Callable[[int], NDArray[np.intp]]  # how many -> which features
+Ranking = Callable[[int], NDArray[np.intp]]  # a number -> the best features, as many
 
 
 def main(arguments: list[str]) -> None:
@@ -102,7 +102,7 @@ def cell(accuracies: Array) -> str:
 
 
 def repeated(
-    method: Callable[[Array, NDArray], Best],
+    method: Callable[[Array, NDArray], Ranking],
     X: Array,
     y: NDArray,
     repeats: int,
@@ -128,18 +128,18 @@ def repeated(
 # ---------------------------------------------------------------------------------------------- the methods
 
 
-def ranked(scores: Array) -> Best:
+def ranked(scores: Array) -> Ranking:
     """Take the features with the largest scores; of equal ones, the first."""
     order = np.argsort(-scores, kind="stable")
     return lambda n: order[:n]
 
 
-def by_rows(X: Array, y: NDArray, **options: object) -> Best:
+def by_rows(X: Array, y: NDArray, **options: object) -> Ranking:
     """Rank by L21Selector at one γ, whatever the number of features."""
     return ranked(L21Selector(**options).fit(X, y).scores_)
 
 
-def by_tuned_rows(X: Array, y: NDArray, loss: str) -> Best:
+def by_tuned_rows(X: Array, y: NDArray, loss: str) -> Ranking:
     """Choose γ inside the training fold, for each number of features."""
 
     def best(n: int) -> NDArray[np.intp]:
@@ -151,31 +151,31 @@ def by_tuned_rows(X: Array, y: NDArray, loss: str) -> Best:
     return best
 
 
-def by_mutual_information(X: Array, y: NDArray) -> Best:
+def by_mutual_information(X: Array, y: NDArray) -> Ranking:
     """Rank by scikit-learn's estimate from nearest neighbours."""
     return ranked(mutual_info_classif(X, y, random_state=0))
 
 
-def by_f_score(X: Array, y: NDArray) -> Best:
+def by_f_score(X: Array, y: NDArray) -> Ranking:
     """Rank by the F statistic of the analysis of variance."""
     with np.errstate(divide="ignore", invalid="ignore"), warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"Features [\s\S]* are constant")
         return ranked(np.nan_to_num(f_classif(X, y)[0]))
 
 
-def by_relieff(X: Array, y: NDArray) -> Best:
+def by_relieff(X: Array, y: NDArray) -> Ranking:
     """Rank by skrebate's ReliefF with 10 neighbours, as is usual."""
     from skrebate import ReliefF
 
     return ranked(ReliefF(n_neighbors=10).fit(X, y).feature_importances_)
 
 
-def every_feature(X: Array, y: NDArray) -> Best:
+def every_feature(X: Array, y: NDArray) -> Ranking:
     """Select nothing."""
     return lambda n: np.arange(n)
 
 
-METHODS: dict[str, Callable[[Array, NDArray], Best]] = {
+METHODS: dict[str, Callable[[Array, NDArray], Ranking]] = {
     "l21, gamma = 1": by_rows,
     "l21, tuned": partial(by_tuned_rows, loss="l21"),
     "squared (ls_l21), tuned": partial(by_tuned_rows, loss="squared"),

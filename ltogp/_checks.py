@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from ltogp import _threads
 
 NORMS = {None: 0, "l1": 1, "l2": 2, "l1-sqrt": 3}  # and what the kernel calls them
-READ = "np.asarray(PIL.Image.open(path).convert('L'))"
+HOW_TO_READ = "np.asarray(PIL.Image.open(path).convert('L'))"
 # Kernels hold some rows with their borders: at this radius up to 2 GB.
 _LARGEST_RADIUS = 4096
 # Work below this many pixels stays on the calling thread.
 _SMALL = 1 << 18
 # The dtypes there are kernels for.
-_KERNELS = frozenset(map(np.dtype, (np.uint8, np.uint16, np.float32, np.float64)))
+_KERNEL_DTYPES = frozenset(map(np.dtype, (np.uint8, np.uint16, np.float32, np.float64)))
 # Other integers become the first of these whose range holds them all. In the floats c - 2a + b is then exact.
 _FOR_INTEGERS = (
     (np.uint8, 0, 2**8 - 1),
@@ -35,14 +35,14 @@ def check_images(
 
     The channels are named as errors shall call them. `stacklevel` is that of the user's call, for a warning.
     """
-    if type(images) is np.ndarray and images.dtype in _KERNELS:
+    if type(images) is np.ndarray and images.dtype in _KERNEL_DTYPES:
         stack = images
         shape, dtype = stack.shape, stack.dtype
     else:
         stack = _check_array(images, name)
         shape, dtype = stack.shape, stack.dtype
-        if dtype not in _KERNELS:
-            stack = _with_kernels(stack, name)
+        if dtype not in _KERNEL_DTYPES:
+            stack = _to_kernel_dtype(stack, name)
     if channel_axis is None:
         if len(shape) == 2:
             channels = {name: stack[None]}
@@ -98,7 +98,7 @@ def _check_array(images: Any, name: str) -> NDArray[Any]:
     first = stack.flat[0] if kind in "OSU" and stack.size else None
     if isinstance(first, str | bytes | PathLike):
         raise TypeError(
-            f"{name} is {str(first)!r}, which looks like the name of a file; read it first: {READ}"
+            f"{name} is {str(first)!r}, which looks like the name of a file; read it first: {HOW_TO_READ}"
         )
     if isinstance(first, np.ndarray):
         raise TypeError(f"{name} has dtype object and holds arrays; join images of one shape with np.stack")
@@ -121,7 +121,7 @@ def check_channel_axis(channel_axis: Any, shape: tuple[int, ...], name: str) -> 
     return int(channel_axis)
 
 
-def _with_kernels(x: NDArray[Any], name: str) -> NDArray[Any]:
+def _to_kernel_dtype(x: NDArray[Any], name: str) -> NDArray[Any]:
     """Return the same numbers in a dtype that has kernels, if their second differences are exact there."""
     if x.dtype == bool:
         return x.view(np.uint8)

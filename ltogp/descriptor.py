@@ -287,7 +287,7 @@ def histogram_of(
     channels, shape = check_images(images, name, channel_axis, stacklevel=5)
     height, width = shape[-2:]
     by, bx = check_blocks(blocks, height, width)
-    shared, radii, norm = check_overlap(overlap), check_radii(radius), check_normalize(normalize)
+    overlap, radii, norm = check_overlap(overlap), check_radii(radius), check_normalize(normalize)
     _, n_bins = mapping_bins(mapping)
     visible = (
         None if mask is None else np.broadcast_to(check_mask(mask, shape), (prod(shape[:-2]), *shape[-2:]))
@@ -299,10 +299,10 @@ def histogram_of(
     else:
         check_out(out, (*shape[:-2], len(channels) * n), channels.values(), mask)
     flat = out[None] if out.ndim == 1 else out
-    for c, (called, stack) in enumerate(channels.items()):
+    for c, (channel_name, stack) in enumerate(channels.items()):
         part = flat if len(channels) == 1 else flat[:, c * n : (c + 1) * n]
-        options = (radii, mode, templates, mapping, shared, visible, threads)
-        count_channel(stack, (by, bx), *options, part, called)
+        options = (radii, mode, templates, mapping, overlap, visible, threads)
+        count_channel(stack, (by, bx), *options, part, channel_name)
     if norm:
         normalize_blocks(flat, n_bins, norm, threads)
     return out

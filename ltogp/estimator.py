@@ -10,7 +10,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from ltogp._checks import READ, check_channel_axis, refuse_colour, refuse_masked
+from ltogp._checks import HOW_TO_READ, check_channel_axis, refuse_colour, refuse_masked
 from ltogp._mapping import mapping_bins
 from ltogp.descriptor import histogram_of
 
@@ -150,8 +150,8 @@ class LTOGP(TransformerMixin, BaseEstimator):
             channels = [f"channel{c}_" for c in range(self.n_channels_)]
         radii = [f"radius{r}_" for r in self.radius] if isinstance(self.radius, tuple | list) else [""]
         _, n_bins = mapping_bins(self.mapping)
-        what, digits = "code" if self.mapping == "default" else self.mapping, len(str(n_bins - 1))
-        bins = [f"{what}{b:0{digits}}" for b in range(n_bins)]
+        kind, digits = "code" if self.mapping == "default" else self.mapping, len(str(n_bins - 1))
+        bins = [f"{kind}{b:0{digits}}" for b in range(n_bins)]
         places = [
             f"{c}{r}block{i}_{j}_" for c in channels for r in radii for i in range(by) for j in range(bx)
         ]
@@ -202,7 +202,7 @@ class LTOGP(TransformerMixin, BaseEstimator):
                 for i, image in enumerate(images):
                     if isinstance(image, str | PathLike):
                         raise TypeError(
-                            f"X[{i}] is {str(image)!r}, the name of a file; read it first: {READ}"
+                            f"X[{i}] is {str(image)!r}, the name of a file; read it first: {HOW_TO_READ}"
                         )
                     if np.ndim(image) != n_axes:
                         raise ValueError(f"X[{i}] has shape {np.shape(image)}; must be {wanted}")

@@ -107,7 +107,7 @@ def histogram_top(
     visible = None if mask is None else np.broadcast_to(check_mask(mask, shape), shape)
     threads = check_n_jobs(n_jobs, prod(shape))
     parts = [
-        _count(stack, *checked, mode, templates, mapping, visible, threads, name)
+        _count_on_planes(stack, *checked, mode, templates, mapping, visible, threads, name)
         for name, stack in channels.items()
     ]
     out = np.concatenate(parts)
@@ -116,7 +116,7 @@ def histogram_top(
     return out
 
 
-def _count(
+def _count_on_planes(
     stack: NDArray[Any],
     blocks: tuple[int, int],
     radii: list[int],

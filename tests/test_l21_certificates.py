@@ -80,7 +80,7 @@ def check(loss, X, Y, gamma, tol=1e-6, **options):
     return result
 
 
-def some(n=5, d=3, c=2, seed=0):
+def random_data(n=5, d=3, c=2, seed=0):
     rng = np.random.default_rng(seed)
     return rng.standard_normal((n, d)), np.eye(c)[np.arange(n) % c]
 
@@ -90,7 +90,7 @@ def some(n=5, d=3, c=2, seed=0):
 
 @pytest.mark.parametrize("bad", [NAN, INF, -INF])
 def test_not_finite_is_an_error_that_names_it(bad):
-    X, Y = some()
+    X, Y = random_data()
     W, dual = np.zeros((3, 2)), np.zeros((5, 2))
     W[2, 1], dual[4, 0] = bad, bad
     with pytest.raises(ValueError, match=f"W has {bad} at row 2, column 1"):
@@ -107,14 +107,14 @@ def test_not_finite_is_an_error_that_names_it(bad):
 
 
 def test_an_objective_that_overflows_has_no_gap():
-    X, Y = some()
+    X, Y = random_data()
     for W in (np.full((3, 2), 1.7e308), np.array([[1.7e308, 0], [-1.7e308, 0], [1.7e308, 1]])):
         assert l21.objective(X, Y, W, 1e100) == INF
         assert l21.relative_gap(X, Y, W, Y, 1e100) == INF
 
 
 def test_gaps_of_huge_and_tiny_numbers_are_not_zero():
-    X, Y = some()
+    X, Y = random_data()
     huge = np.full((3, 2), 1e155)  # its squares overflow
     assert np.isfinite(l21.objective(X, Y, huge))
     assert 1 - 1e-9 <= l21.relative_gap(X, Y, huge, Y) <= 1
@@ -127,7 +127,7 @@ def test_gaps_of_huge_and_tiny_numbers_are_not_zero():
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("size", [1e-300, 1e-155, 1e20, 1e155, 1e300])
 def test_any_w0(loss, size):
-    X, Y = some(20, 30, 3)
+    X, Y = random_data(20, 30, 3)
     result = check(loss, X, Y, 2.0, W0=np.full((30, 3), size))
     assert result.converged
 
@@ -135,7 +135,7 @@ def test_any_w0(loss, size):
 @pytest.mark.parametrize("solver", ["newton", "irls"])
 @pytest.mark.parametrize("size", [1e-155, 1e20, 1e155])
 def test_any_w0_with_either_solver(solver, size):
-    X, Y = some(20, 30, 3)
+    X, Y = random_data(20, 30, 3)
     assert check("l21", X, Y, 2.0, tol=1e-3, solver=solver, W0=np.full((30, 3), size)).converged
 
 
@@ -157,7 +157,7 @@ def test_any_w0_with_either_solver(solver, size):
     ],
 )
 def test_out_of_reach(loss, scale_X, gamma, name):
-    X, Y = some()
+    X, Y = random_data()
     for per_sample in (gamma, np.full(5, gamma)):
         with pytest.raises(ValueError, match=rf"^{name} "):
             LOSSES[loss](scale_X * X, Y, per_sample)
@@ -166,7 +166,7 @@ def test_out_of_reach(loss, scale_X, gamma, name):
 @pytest.mark.parametrize("loss", ["l21", "squared"])
 @pytest.mark.parametrize("scale", [1e-200, 1e-150, 1e150, 1e300])
 def test_targets_out_of_reach(loss, scale):
-    X, Y = some()
+    X, Y = random_data()
     with pytest.raises(ValueError, match=r"^Y has .* as its largest entry"):
         LOSSES[loss](X, scale * Y)
     with pytest.raises(ValueError, match="Y has"):
@@ -174,7 +174,7 @@ def test_targets_out_of_reach(loss, scale):
 
 
 def test_the_pieces_out_of_reach():
-    X, Y = some()
+    X, Y = random_data()
     with pytest.raises(ValueError, match=r"^X has"):
         l21.feasible_dual(1e200 * X, Y)
     with pytest.raises(ValueError, match=r"^sample_weight needs to"):
@@ -190,7 +190,7 @@ def test_the_pieces_out_of_reach():
 
 
 def test_critical_gamma_at_both_ends():
-    X, Y = some()
+    X, Y = random_data()
     expected = l21.critical_gamma(X, Y)
     for scale in (1e-59, 1e59):
         np.testing.assert_allclose(l21.critical_gamma(scale * X, Y) * scale, expected, rtol=1e-12)
@@ -205,7 +205,7 @@ def test_critical_gamma_at_both_ends():
 
 
 def test_the_issues_calls():
-    X, Y = some()
+    X, Y = random_data()
     assert check("l21", [[-0.001], [-0.001]], np.ones((2, 1)), 5e6).gap <= 1e-6
     for loss in LOSSES:
         check(loss, X[:5, :1] * 1e10, Y, 100.0)
@@ -216,7 +216,7 @@ def test_the_issues_calls():
 @pytest.mark.parametrize("loss", ["l21", "squared"])
 @pytest.mark.parametrize("scale", [1e-59, 1e-20, 1e-3, 1e20, 1e58])
 def test_objectives_far_from_one_are_solved_to_a_relative_gap(loss, scale):
-    X, Y = some(20, 30, 3)
+    X, Y = random_data(20, 30, 3)
     # Y times a number, and γ by what keeps W in proportion: the same problem, its objective times the number.
     gamma = 3.0 if loss == "l21" else 3.0 / scale
     one, other = check(loss, X, Y, 3.0, tol=1e-8), check(loss, X, scale * Y, gamma, tol=1e-8)
@@ -227,7 +227,7 @@ def test_objectives_far_from_one_are_solved_to_a_relative_gap(loss, scale):
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("scale", [1e-58, 1e-20, 1e20, 1e58])
 def test_x_far_from_one_is_the_same_problem_at_another_gamma(loss, scale):
-    X, Y = some(20, 30, 3)
+    X, Y = random_data(20, 30, 3)
     one, other = check(loss, X, Y, 3.0, tol=1e-8), check(loss, scale * X, Y, 3.0 / scale, tol=1e-8)
     assert other.converged
     np.testing.assert_allclose(other.objective * scale, one.objective, rtol=1e-7)
@@ -290,7 +290,7 @@ def test_a_result_is_true_or_there_is_none(attack):
 
 
 def test_path_is_certified_at_every_gamma():
-    X, Y = some(20, 30, 3)
+    X, Y = random_data(20, 30, 3)
     gammas = l21.critical_gamma(X, Y) * 10.0 ** np.array([-50.0, 0.1, 2.0, 8.0, 40.0])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
@@ -305,7 +305,7 @@ def test_path_is_certified_at_every_gamma():
 
 
 def test_masked_entries_are_refused():
-    X, Y = some()
+    X, Y = random_data()
     mask = np.zeros_like(X, dtype=bool)
     mask[1, 1] = True
     masked_X, masked_Y = np.ma.array(X, mask=mask), np.ma.array(Y, mask=mask[:, :2])

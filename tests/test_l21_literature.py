@@ -27,7 +27,7 @@ def example():
 
 
 @pytest.fixture
-def made(example, tmp_path):
+def made_up_data(example, tmp_path):
     """Data sets of the three names and their classes' sizes; 30 of 400 features differ by class."""
     rng = np.random.default_rng(0)
     for name, sizes in zip(example.NAMES, ([47, 25], [14, 7, 14, 15], [50, 52]), strict=True):
@@ -66,8 +66,8 @@ def check_quick_table(example, folder, capsys):
 
 
 @pytest.mark.filterwarnings("ignore:only")
-def test_quick_table(example, made, capsys):
-    check_quick_table(example, made, capsys)
+def test_quick_table(example, made_up_data, capsys):
+    check_quick_table(example, made_up_data, capsys)
 
 
 @pytest.mark.filterwarnings("ignore:only")
@@ -115,9 +115,9 @@ def test_repeats_are_different_splits(example):
         ([], "DATA is needed: a folder with ALLAML, GLIOMA, Prostate-GE as .mat files, from https://"),
     ],
 )
-def test_bad_arguments(example, made, capsys, arguments, message):
+def test_bad_arguments(example, made_up_data, capsys, arguments, message):
     with pytest.raises(SystemExit) as stop:
-        example.main([argument.format(made=made) for argument in arguments])
+        example.main([argument.format(made=made_up_data) for argument in arguments])
     assert stop.value.code == 2
     error = capsys.readouterr().err
     assert message in error

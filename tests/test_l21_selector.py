@@ -1,5 +1,7 @@
 """L21Selector: scikit-learn's contract, the ranking, what it says when it can't select."""
 
+import re
+import sys
 import warnings
 
 import matplotlib.pyplot as plt
@@ -295,6 +297,13 @@ def test_plot_residuals():
             plot_residuals(residuals, ax, **bad)
     with pytest.raises(ValueError, match="one a sample"):
         plot_residuals(np.zeros((3, 2)), ax)
+
+
+def test_plot_residuals_without_matplotlib(monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
+    message = re.escape("plot_residuals needs matplotlib; install microexpr[plot]")
+    with pytest.raises(ModuleNotFoundError, match=f"^{message}$"):
+        plot_residuals([1.0, 0.5])
 
 
 @pytest.mark.parametrize(

@@ -112,7 +112,7 @@ def stacks_and_options(draw):
     return draw(hnp.arrays(dtype, shape, elements=elements)), options
 
 
-def ours(function, stack, radii, overlap, **options):
+def with_options(function, stack, radii, overlap, **options):
     radius = radii[0] if len(radii) == 1 else radii
     return function(stack, radius=radius, overlap=float(overlap), **options)
 
@@ -125,7 +125,7 @@ def ours(function, stack, radii, overlap, **options):
 def test_histogram_with_any_options(case):
     stack, options = case
     expected = numpy_histogram(stack, **options)
-    actual = ours(ltogp.histogram, stack, **options)
+    actual = with_options(ltogp.histogram, stack, **options)
     assert actual.dtype == np.float32
     assert actual.shape == expected.shape
     if options["normalize"] is None:
@@ -133,7 +133,7 @@ def test_histogram_with_any_options(case):
     else:
         np.testing.assert_allclose(actual, expected, rtol=1e-6)
     out = np.full((len(stack), expected.shape[1] + 2), -1, np.float32)  # not contiguous
-    ours(ltogp.histogram, stack, out=out[:, 1:-1], **options)
+    with_options(ltogp.histogram, stack, out=out[:, 1:-1], **options)
     np.testing.assert_array_equal(out[:, 1:-1], actual)
     assert (out[:, [0, -1]] == -1).all()
 
@@ -142,7 +142,7 @@ def test_histogram_with_any_options(case):
 @settings(deadline=None, max_examples=100)
 def test_top_with_any_options(case):
     stack, options = case
-    actual = ours(ltogp.histogram_top, stack, **options)
+    actual = with_options(ltogp.histogram_top, stack, **options)
     assert actual.dtype == np.float32
     np.testing.assert_allclose(actual, numpy_top(stack, **options), rtol=1e-6)
 

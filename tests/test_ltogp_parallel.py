@@ -151,10 +151,10 @@ from ltogp import _threads
 stack = np.random.default_rng(0).integers(0, 256, (64, 128, 128), dtype=np.uint8)
 codes, counts = ltogp.encode(stack, n_jobs=1), ltogp.histogram(stack, n_jobs=1)
 
-def right(_=None):
+def is_right(_=None):
     return np.array_equal(ltogp.encode(stack), codes) and np.array_equal(ltogp.histogram(stack), counts)
 
-def ours():
+def n_pool_threads():
     return sum(t.name.startswith("ltogp") for t in threading.enumerate())
 
 @numba.njit(parallel=True)
@@ -179,9 +179,9 @@ def keep_running():
 with ThreadPoolExecutor(9) as pool:
     running = pool.submit(keep_running)
     try:
-        assert all(pool.map(right, range(16))), "eight threads"
+        assert all(pool.map(is_right, range(16))), "eight threads"
         for backend in ("threading", "loky"):
-            right_ones = joblib.Parallel(2, backend=backend)(joblib.delayed(right)() for _ in range(4))
+            right_ones = joblib.Parallel(2, backend=backend)(joblib.delayed(is_right)() for _ in range(4))
             assert all(right_ones), backend
         frames = dask.array.from_array(stack, chunks=(16, -1, -1))
         for processes in (False, True):
@@ -197,17 +197,17 @@ with ThreadPoolExecutor(9) as pool:
                 assert np.array_equal(V.compute(), counts), f"Dask, processes={processes}"
                 encoded = frames.map_blocks(ltogp.encode, dtype=np.uint8)
                 assert np.array_equal(encoded.compute(), codes), f"Dask, processes={processes}"
-        assert ours() <= _threads.thread_limit()
+        assert n_pool_threads() <= _threads.thread_limit()
     finally:
         stop.set()
     assert running.result() > 0
 
 child = os.fork()
 if child == 0:
-    os._exit(0 if right() else 3)
+    os._exit(0 if is_right() else 3)
 assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0, "fork"
 assert users_own(x) == x.sum()
-assert right()
+assert is_right()
 print("all right")
 """
 
