@@ -16,7 +16,7 @@ from ltogp import _kernels, _planes
 
 # What `_planes.py` needs, as LLVM names it.
 _BITS = ("avx512vpopcntdq", "avx512bw")
-_lock = Lock()
+compile_lock = Lock()
 _ready: dict[tuple[str, np.dtype, bool], Callable[..., int]] = {}
 
 
@@ -27,7 +27,7 @@ def compiled(name: str, dtype: np.dtype, options: bool = False) -> Callable[...,
     """
     kernel = _ready.get((name, dtype, options))
     if kernel is None:
-        with _lock:  # threads that start together wait for one compilation
+        with compile_lock:  # threads that start together wait for one compilation
             kernel = _ready[name, dtype, options] = _compiled(name, dtype, options)
     return kernel
 
@@ -110,8 +110,8 @@ def _warn_once(why: str) -> None:
 
 def _new_lock() -> None:
     """In a forked child: another thread may have held the lock."""
-    global _lock
-    _lock = Lock()
+    global compile_lock
+    compile_lock = Lock()
 
 
 if hasattr(os, "register_at_fork"):

@@ -13,8 +13,8 @@ import numba
 
 # Read once, as OpenMP does: Dask sets it for its workers in the process that starts them and leaves it so.
 _OMP_NUM_THREADS = os.environ.get("OMP_NUM_THREADS", "")
-_pool: ThreadPoolExecutor | None = None
-_lock = Lock()
+shared_pool: ThreadPoolExecutor | None = None
+pool_lock = Lock()
 
 
 def thread_limit() -> int:
@@ -54,18 +54,18 @@ def run(function: Callable[..., int], pieces: Sequence[tuple[int, ...]], n_threa
 
 
 def _get_pool() -> ThreadPoolExecutor:
-    global _pool
-    with _lock:
-        if _pool is None:
-            _pool = ThreadPoolExecutor(thread_limit(), thread_name_prefix="ltogp")
-        return _pool
+    global shared_pool
+    with pool_lock:
+        if shared_pool is None:
+            shared_pool = ThreadPoolExecutor(thread_limit(), thread_name_prefix="ltogp")
+        return shared_pool
 
 
 def _forget_pool() -> None:
     """Start afresh in a forked child: threads don't survive a fork, and the lock may have been held."""
-    global _pool, _lock
-    _pool = None
-    _lock = Lock()
+    global shared_pool, pool_lock
+    shared_pool = None
+    pool_lock = Lock()
 
 
 if hasattr(os, "register_at_fork"):

@@ -51,7 +51,7 @@ def test_colours_with_many_threads(shape, monkeypatch):
     expected = ltogp.histogram(images, (2, 2), channel_axis=-1, n_jobs=1)
     codes = ltogp.encode(images, channel_axis=-1, n_jobs=1)
     monkeypatch.setattr(_threads, "thread_limit", lambda: 8)
-    monkeypatch.setattr(_threads, "_pool", None)
+    monkeypatch.setattr(_threads, "shared_pool", None)
     np.testing.assert_array_equal(ltogp.histogram(images, (2, 2), channel_axis=-1), expected)
     np.testing.assert_array_equal(ltogp.encode(images, channel_axis=-1), codes)
 

@@ -274,7 +274,7 @@ def test_top_one_frame_and_many():
 @pytest.mark.parametrize("shape", [(64, 80, 90), (1100, 700), (1, 33, 20000)])
 def test_same_bits_at_any_number_of_threads(shape, monkeypatch):
     monkeypatch.setattr(_threads, "thread_limit", lambda: 8)
-    monkeypatch.setattr(_threads, "_pool", None)
+    monkeypatch.setattr(_threads, "shared_pool", None)
     images = RNG.integers(0, 256, shape, dtype=np.uint8)
     mask = RNG.random(shape) < 0.7
     for blocks in [(1, 1), (3, 2), (8, 8)]:
@@ -292,7 +292,7 @@ def test_threads_top(monkeypatch):
     images = RNG.integers(0, 256, (70, 90, 100), dtype=np.uint8)
     expected = ltogp.histogram_top(images, overlap=0.3, n_jobs=1, normalize="l1")
     monkeypatch.setattr(_threads, "thread_limit", lambda: 8)
-    monkeypatch.setattr(_threads, "_pool", None)
+    monkeypatch.setattr(_threads, "shared_pool", None)
     np.testing.assert_array_equal(ltogp.histogram_top(images, overlap=0.3, normalize="l1"), expected)
 
 

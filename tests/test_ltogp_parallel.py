@@ -59,7 +59,7 @@ def run_python(code, cwd=None, **environment):
 @pytest.fixture
 def eight_threads(monkeypatch):
     monkeypatch.setattr(_threads, "thread_limit", lambda: 8)
-    monkeypatch.setattr(_threads, "_pool", None)
+    monkeypatch.setattr(_threads, "shared_pool", None)
 
 
 @pytest.mark.parametrize("n_jobs", [1, 2, 3, 8, -1, None])
@@ -113,15 +113,15 @@ import os, threading, numpy as np, ltogp
 from ltogp import _compilation, _threads
 stack = np.random.default_rng(0).integers(0, 256, (64, 128, 128), dtype=np.uint8)
 expected = ltogp.histogram(stack)
-_threads._lock.acquire()  # as if another thread held them at the fork
-_compilation._lock.acquire()
+_threads.pool_lock.acquire()  # as if another thread held them at the fork
+_compilation.compile_lock.acquire()
 child = os.fork()
 if child == 0:
     same = all((ltogp.histogram(stack, n_jobs=n) == expected).all() for n in (1, None, None))
     same = same and ltogp.encode(stack.astype(np.float32)).shape == stack.shape  # compiles, or loads
     os._exit(0 if same else 3)
-_threads._lock.release()
-_compilation._lock.release()
+_threads.pool_lock.release()
+_compilation.compile_lock.release()
 assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 assert (ltogp.histogram(stack) == expected).all()
 """
