@@ -70,8 +70,10 @@ def _compiled(name: str, dtype: np.dtype, options: bool) -> Callable[..., int]:
 
 def _compile(function: Callable[..., int], signature: tuple[Any, ...]) -> Callable[..., int]:
     """Compile a kernel, or load it; without a cache where there is no folder for one, or no room in it."""
-    if config.DISABLE_JIT:  # NumPy's numbers warn where 8-bit counters begin again at 0, as they are meant to
-        return np.errstate(over="ignore")(function)
+    if config.DISABLE_JIT:
+        # NumPy's numbers would warn where 8-bit counters begin again at 0, and of what happens to lie between
+        # the padded rows, whose codes mean nothing.
+        return np.errstate(over="ignore", invalid="ignore")(function)
     try:
         # Numba names a kernel's file in the cache after this, and looks for changes only in the source file
         # of the kernel itself: those that it calls may be in the other one.
