@@ -85,6 +85,8 @@ def interpreted(session: nox.Session) -> None:
 INTERPRETED = [
     "tests/test_l21.py",
     "tests/test_l21_path.py",
+    "tests/test_ltogp_errors.py",
+    "tests/test_ltogp_images.py",
     "tests/test_packaging.py",
 ]
 
