@@ -612,9 +612,10 @@ def _iterate(
     steps, done = max_iter if T < 300 else 1, False
     with _progress_bar(verbose) as progress:
         while not done and state.n_iter < max_iter:
-            done, state = augmented_lagrangian(
+            done, after = augmented_lagrangian(
                 tuple(problem), enough, steps, tuple(iterates), tuple(state), tuple(workspace)
             )
+            state = State(*after)
             progress(_relative_gap(state.best_primal, state.best_dual))
 
     # beta on the pivot frames, where R is triangular; the first frame, at the origin, closes the sum
