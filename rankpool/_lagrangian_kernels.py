@@ -119,7 +119,7 @@ def augmented_lagrangian(problem, enough, max_iter, iterates, state, workspace):
             best_dual = dual
             copy(alpha, best_alpha)
         gap = best_primal - best_dual
-        # Not a `State`: Numba makes a named tuple by calling Python, where Ctrl-C strikes, and then segfaults.
+        # No `State`: Numba makes named tuples by calling Python, and where Ctrl-C strikes there, segfaults.
         state = (delta, steps, best_primal, best_dual, last_gap, stalled, n_iter, kept)
         if gap <= enough * best_primal or not np.isfinite(primal):
             return True, state
