@@ -14,16 +14,8 @@ from .clips import (
     resize,
     stabilise,
 )
-from .readers import (
-    DATASETS,
-    read_casme,
-    read_casme2,
-    read_casme3,
-    read_dataset,
-    read_manifest,
-    read_samm,
-    read_smic,
-)
+from .datasets import DATASETS, read_dataset
+from .readers import read_casme, read_casme2, read_casme3, read_manifest, read_samm, read_smic
 from .simulation import CLASSES, PROPORTIONS, draw_face, motion_field, simulate
 
 __all__ = [

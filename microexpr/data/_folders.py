@@ -4,37 +4,53 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ._layouts import Layout, folder_pattern
 from ._reading import Reading
 
+Found = tuple[int, Path, str]  # a clip's subject, its folder, and what the folder is called
 
-def clip_folders(layout: Layout, reading: Reading, cropped: bool | None) -> dict[tuple[int, str], Path]:
-    """Folders of frames by subject and by name in lower case: Windows, where many unpack, sees no case."""
-    trees = _subject_trees(reading.root, layout.folder, 2)
-    if trees:
-        subjects = trees[_one_tree(trees, reading, cropped)]
-        return {
-            (subject, clip.name.lower()): (_child(clip, "color") or clip) if layout.long_videos else clip
+_ALIGNED = "_aligned"  # OpenFace writes the faces of EP02_01f into EP02_01f_aligned
+
+
+def clip_folders(
+    layout: Layout, reading: Reading, cropped: bool | None, tree: str | None = None
+) -> dict[tuple[int, str], Path]:
+    """Folders of frames by subject and by name in lower case: Windows, where many unpack, sees no case.
+
+    A folder NAME_aligned of OpenFace stands in for the folder NAME.
+    """
+    trees = {
+        parent: [
+            clip
             for subject, folder in subjects.items()
-            for clip in subfolders(folder)
-        }
+            for clip in _clips_of(subject, folder, layout.long_videos)
+        ]
+        for parent, subjects in subject_trees(reading.root, layout.folder, 2).items()
+    }
+    if trees:
+        return without_suffix(trees[one_tree(trees, reading, cropped, tree)], reading, cropped)
     if layout.long_videos:  # cut out of the videos: spNO.1_a_355
-        cut = _find(reading.root, folder_pattern(layout.folder) + r"_(.+_\d+)", 2)
+        pattern = folder_pattern(layout.folder) + rf"_(.+_\d+(?:{_ALIGNED})?)"
+        cut = find_folders(reading.root, pattern, 2)
         if cut:
-            return {(int(found[1]), found[2].lower()): folder for found, folder in cut}
+            return without_suffix(
+                [(int(match[1]), folder, match[2]) for match, folder in cut], reading, cropped
+            )
     raise FileNotFoundError(
         f"{reading.root} has no folders {layout.folder.format(1)}, {layout.folder.format(2)}, ... in it or "
         "at most two folders below"
     )
 
 
-def smic_clip_folders(reading: Reading, camera: str, cropped: bool | None) -> dict[int, list[Path]]:
+def smic_clip_folders(
+    reading: Reading, camera: str, cropped: bool | None, tree: str | None = None
+) -> dict[int, list[Path]]:
     """Folders of frames of one camera of SMIC, by subject."""
-    everything = _subject_trees(reading.root, "s{}", 3)
+    everything = subject_trees(reading.root, "s{}", 3)
     trees = {}
     for parent, subjects in everything.items():
         # Subjects without it blinked only, or are in non_micro: nothing to read.
@@ -42,17 +58,22 @@ def smic_clip_folders(reading: Reading, camera: str, cropped: bool | None) -> di
             number: micro for number, folder in subjects.items() if (micro := _child(folder, "micro"))
         }
         if with_micro:
-            trees[parent] = with_micro
-    cameras = {parent: _camera(parent, reading.root) for parent in trees}
+            trees[parent] = [
+                (number, clip, f"{clip.parent.name}/{clip.name}")
+                for number, micro in with_micro.items()
+                for emotion in subfolders(micro)
+                for clip in subfolders(emotion)
+            ]
+    cameras = {parent: camera_of(parent, reading.root) for parent in trees}
     if list(cameras.values()) == [None]:
         cameras = dict.fromkeys(cameras, camera)  # nothing says which camera: the caller does
     of_camera = {parent: trees[parent] for parent in trees if cameras[parent] == camera}
     if of_camera:
-        subjects = of_camera[_one_tree(of_camera, reading, cropped)]
-        return {
-            number: [clip for emotion in subfolders(micro) for clip in subfolders(emotion)]
-            for number, micro in subjects.items()
-        }
+        found = of_camera[one_tree(of_camera, reading, cropped, tree)]
+        chosen: dict[int, list[Path]] = {}
+        for (number, _), clip in without_suffix(found, reading, cropped).items():
+            chosen.setdefault(number, []).append(clip)
+        return chosen
     hint = "; there is " + ", ".join(sorted({found for found in cameras.values() if found})) if trees else ""
     if everything and not trees:
         hint = f"; {next(iter(everything))} has subjects, but no folder micro/ in them (SMIC-E's long videos "
@@ -70,7 +91,56 @@ def subfolders(parent: Path) -> list[Path]:
     return [parent / name for name in sorted(names)]
 
 
-def _camera(folder: Path, root: Path) -> str | None:
+def is_aligned(folder: Path) -> bool:
+    """Whether OpenFace wrote the folder."""
+    return folder.name.lower().endswith(_ALIGNED)
+
+
+def clip_name(folder: Path) -> str:
+    """Return the name of a clip's folder, without OpenFace's suffix."""
+    return folder.name[: -len(_ALIGNED)] if is_aligned(folder) else folder.name
+
+
+def aligned_images(
+    images: Mapping[int, list[Path]], onset: int | None, offset: int | None
+) -> dict[int, list[Path]]:
+    """Frames of a folder of OpenFace, by their numbers in the folder that it was given.
+
+    OpenFace counts from 1 whatever its frames were called: a folder as long as the clip is the clip. Of
+    several faces in a frame the first is taken.
+    """
+    first = {
+        number: [path for path in paths if not re.match(r"frame_det_(?!00_)\d+_", path.name)]
+        for number, paths in images.items()
+    }
+    first = {number: paths for number, paths in first.items() if paths} or dict(images)
+    if onset is None or offset is None or min(first) < 1 or max(first) != offset - onset + 1:
+        return first
+    return {number + onset - 1: paths for number, paths in first.items()}
+
+
+def without_suffix(
+    found: Iterable[Found], reading: Reading, cropped: bool | None
+) -> dict[tuple[int, str], Path]:
+    """Folders by subject and name; where OpenFace's stand beside those that it read, one kind of them."""
+    plain, aligned = {}, {}
+    for subject, folder, name in found:
+        name = name.lower()
+        if name.endswith(_ALIGNED):
+            aligned[subject, name[: -len(_ALIGNED)]] = folder
+        else:
+            plain[subject, name] = folder
+    if not aligned or (plain and cropped is False):
+        return plain
+    if plain and cropped is None:
+        reading.notes.append(
+            f"{reading.root} holds OpenFace's folders (*{_ALIGNED}) beside others: OpenFace's are read "
+            "(cropped=False reads the others)"
+        )
+    return aligned
+
+
+def camera_of(folder: Path, root: Path) -> str | None:
     for part in reversed((*root.resolve().parts[-2:], *folder.relative_to(root).parts)):
         for word in re.split(r"[^A-Z]+", part.upper()):
             if word in ("HS", "VIS", "NIR"):
@@ -78,9 +148,18 @@ def _camera(folder: Path, root: Path) -> str | None:
     return None
 
 
-def _one_tree(trees: Mapping[Path, Any], reading: Reading, cropped: bool | None) -> Path:
-    """Choose the tree of frames to read where the raw and the cropped ones may both be there."""
-    kinds = {parent: _is_cropped(parent, reading.root) for parent in trees}
+def one_tree(
+    trees: Mapping[Path, Sequence[Found]], reading: Reading, cropped: bool | None, tree: str | None = None
+) -> Path:
+    """Choose the tree of frames to read where the raw and the cropped ones, or several, may be there."""
+    if tree is not None:
+        return _tree_called(tree, trees, reading)
+    both = [
+        parent for parent, found in trees.items() if len({is_aligned(Path(name)) for *_, name in found}) == 2
+    ]
+    if len(trees) == 1 and both:
+        return both[0]  # `without_suffix` chooses
+    kinds = {parent: parent not in both and _is_cropped(parent, reading.root) for parent in trees}
     if cropped is None:
         cropped = any(kinds.values())
         if cropped and not all(kinds.values()):
@@ -96,11 +175,43 @@ def _one_tree(trees: Mapping[Path, Any], reading: Reading, cropped: bool | None)
             f"{names[not cropped]} ones"
         )
     if len(chosen) > 1:
+        names = _names_of(chosen, reading)
         raise ValueError(
             f"{reading.root} holds {len(chosen)} folders of subjects, and it must hold one: "
-            f"{', '.join(map(str, chosen))}"
+            f"{', '.join(map(str, chosen))}; say which one with tree=, as tree={names[0]!r}"
         )
     return chosen[0]
+
+
+def _tree_called(tree: str, trees: Mapping[Path, Any], reading: Reading) -> Path:
+    """Find the folder of subjects by its path below the root, or by the end of it."""
+    wanted = tuple(part.lower() for part in Path(tree.replace("\\", "/")).parts)
+    called = [
+        parent
+        for parent, name in zip(trees, _names_of(trees, reading), strict=True)
+        if Path(name.lower()).parts[-len(wanted) :] == wanted
+    ]
+    if len(called) != 1:
+        there = ", ".join(map(repr, _names_of(trees, reading)))
+        raise ValueError(f"tree is {tree!r}; the folders of subjects in {reading.root} are {there}")
+    return called[0]
+
+
+def _names_of(trees: Iterable[Path], reading: Reading) -> list[str]:
+    return [parent.relative_to(reading.root).as_posix() for parent in trees]
+
+
+def _clips_of(subject: int, folder: Path, long_videos: bool) -> list[Found]:
+    """Folders of frames in a subject's folder; those of CAS(ME)3 are one further down, in color."""
+    found = []
+    for clip in subfolders(folder):
+        color = _child(clip, "color") if long_videos else None
+        faces = _child(clip, "color" + _ALIGNED) if long_videos else None
+        if faces:
+            found.append((subject, faces, clip.name + _ALIGNED))
+        if color or not faces:
+            found.append((subject, color or clip, clip.name))
+    return found
 
 
 def _is_cropped(parent: Path, root: Path) -> bool:
@@ -109,21 +220,21 @@ def _is_cropped(parent: Path, root: Path) -> bool:
     for _, _, names in os.walk(parent):
         images = [name for name in names if re.search(r"^[^.].*\d\.\w+$", name)]
         if images:  # of the first folder that has some
-            return any(name.lower().startswith("reg_") for name in images)
+            return any(name.lower().startswith(("reg_", "frame_det_")) for name in images)
     return False
 
 
-def _subject_trees(root: Path, folder: str, depth: int) -> dict[Path, dict[int, Path]]:
+def subject_trees(root: Path, folder: str, depth: int) -> dict[Path, dict[int, Path]]:
     """Folders at most `depth` down that hold folders of subjects, and those by number."""
     trees: dict[Path, dict[int, Path]] = {}
-    for found, path in _find(root, folder_pattern(folder), depth):
+    for found, path in find_folders(root, folder_pattern(folder), depth):
         other = trees.setdefault(path.parent, {}).setdefault(int(found[1]), path)
         if other != path:
             raise ValueError(f"{other} and {path.name} are folders of the same subject")
     return trees
 
 
-def _find(root: Path, pattern: str, depth: int) -> list[tuple[re.Match, Path]]:
+def find_folders(root: Path, pattern: str, depth: int) -> list[tuple[re.Match, Path]]:
     """Folders of that name in folders at most `depth` down; those found are not searched."""
     found, level = [], [root]
     for _ in range(depth + 1):

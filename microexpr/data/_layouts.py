@@ -7,6 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+EMOTIONS: Sequence[str] = (
+    *("anger", "contempt", "disgust", "fear", "happiness"),
+    *("others", "repression", "sadness", "surprise", "tense"),
+)
+SMIC_EMOTIONS: Sequence[str] = ("negative", "positive", "surprise")
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -19,6 +25,10 @@ class Layout:
     # Row under the header, from 0 -> what it should say. See docs/datasets.md.
     slips: Mapping[int, Mapping[str, int]] = field(default_factory=dict)
     long_videos: bool = False  # a folder holds a whole video, in which several clips are coded
+    named_by_onset: bool = False  # its clips have no name but the video's
+    emotions: Sequence[str] = EMOTIONS
+    # What a row says (subject, clip, onset, offset), wherever it stands -> what it should say.
+    coded_slips: Mapping[tuple[int, str, int, int], Mapping[str, int]] = field(default_factory=dict)
 
 
 def _columns(onset: str, apex: str, offset: str, emotion: str) -> dict[str, list[str]]:
@@ -54,13 +64,24 @@ SAMM = Layout(
     _columns("Onset Frame", "Apex Frame", "Offset Frame", "Estimated Emotion"),
     {56: {"offset": 5739}},
 )
-CASME3 = Layout("CAS(ME)3", "spNO.{}", 3, _columns("Onset", "Apex", "Offset", "emotion"), long_videos=True)
+CASME3 = Layout(
+    "CAS(ME)3",
+    "spNO.{}",
+    3,
+    _columns("Onset", "Apex", "Offset", "emotion"),
+    long_videos=True,
+    named_by_onset=True,
+    coded_slips={
+        (149, "d", 112, 358): {"apex": 123},
+        (214, "c", 5, 3460): {"offset": 34},
+        (216, "d", 3647, 2694): {"onset": 2647},
+        (216, "e", 0, 25): {"onset": 1, "apex": 1},
+        (40, "e", 1812, 0): {"offset": 1845},
+        (40, "e", 2327, 0): {"offset": 2403},
+    },
+)
 
 OPTIONAL_COLUMNS = {"action_units": ["Action Units", "AU", "AUs"], "type": ["Expression type"]}
-
-EMOTIONS = ["anger", "contempt", "disgust", "fear", "happiness"]
-EMOTIONS += ["others", "repression", "sadness", "surprise", "tense"]
-SMIC_EMOTIONS = ["negative", "positive", "surprise"]
 
 
 def is_slip(images: Mapping[int, Any], coded: Mapping[str, Any], corrected: Mapping[str, Any]) -> bool:
@@ -71,6 +92,16 @@ def is_slip(images: Mapping[int, Any], coded: Mapping[str, Any], corrected: Mapp
     """
     there = _frames_on_disk(images, **corrected)
     return there == len(images) or (2 * there > len(images) and not _frames_on_disk(images, **coded))
+
+
+def is_coded_slip(images: Mapping[int, Any], coded: Mapping[str, Any], corrected: Mapping[str, Any]) -> bool:
+    """Whether a row that is known by what it says is corrected.
+
+    A whole video holds more than the clip, so what it holds says less than in `is_slip`: as corrected, the
+    clip is on disk; as coded, it is not, or the folder holds more than the one and less than the other.
+    """
+    there = _frames_on_disk(images, **corrected)
+    return there > 0 and (there == len(images) or coded == corrected or not _frames_on_disk(images, **coded))
 
 
 def folder_pattern(folder: str) -> str:

@@ -76,7 +76,7 @@ def sheet_rows(
         reading.notes.append(f"{path.name}: {len(fits)} sheets have the columns; {page!r} is read")
     columns = {
         key: _position(cells.iloc[header], options)
-        for key, options in {**layout.columns, **OPTIONAL_COLUMNS}.items()
+        for key, options in {**OPTIONAL_COLUMNS, **layout.columns}.items()
     }
     return path, [
         (row + 1, {key: None if at is None else cells.iat[row, at] for key, at in columns.items()})

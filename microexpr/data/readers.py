@@ -5,13 +5,13 @@ Layouts, columns, corrected slips and class merges are described in docs/dataset
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ._folders import clip_folders, smic_clip_folders
-from ._layouts import CASME, CASME2, CASME3, EMOTIONS, SAMM, SMIC_EMOTIONS, Layout, is_slip
+from ._folders import aligned_images, clip_folders, clip_name, is_aligned, smic_clip_folders
+from ._layouts import CASME, CASME2, CASME3, SAMM, SMIC_EMOTIONS, Layout, is_coded_slip, is_slip
 from ._reading import Fault, Reading, StrPath, counted
 from ._sheets import csv_rows, is_blank, read_emotion, read_number, read_subject, read_text, sheet_rows
 
@@ -19,11 +19,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = [
-    "DATASETS",
     "read_casme",
     "read_casme2",
     "read_casme3",
-    "read_dataset",
     "read_manifest",
     "read_samm",
     "read_smic",
@@ -37,6 +35,7 @@ def read_casme(
     sheet: StrPath | None = None,
     cropped: bool | None = None,
     allow_gaps: bool = False,
+    tree: str | None = None,
 ) -> pd.DataFrame:
     """Read the clips of CASME (Yan et al. 2013): ``subNN/Filename/`` and a spreadsheet.
 
@@ -54,6 +53,8 @@ def read_casme(
         if both are.
     allow_gaps : bool
         Keep a clip some of whose frames are not on disk, if at least 2 are. By default it is left out.
+    tree : str, optional
+        Which folder of subjects to read where there are several: its path below `root`, or the end of it.
 
     Returns
     -------
@@ -82,7 +83,7 @@ def read_casme(
         If the spreadsheet lacks a column, no row can be read, there are several data sets at `root`, or
         `strict` and anything does not match.
     """
-    return _read_coded(CASME, Reading("casme", root, strict, allow_gaps), sheet, cropped)
+    return _read_sheet(CASME, Reading("casme", root, strict, allow_gaps), sheet, cropped, tree)
 
 
 def read_casme2(
@@ -92,6 +93,7 @@ def read_casme2(
     sheet: StrPath | None = None,
     cropped: bool | None = None,
     allow_gaps: bool = False,
+    tree: str | None = None,
 ) -> pd.DataFrame:
     """Read the clips of CASME II (Yan et al. 2014), or of a data set that `microexpr.simulate` wrote.
 
@@ -113,7 +115,7 @@ def read_casme2(
     >>> table.attrs["problems"]
     []
     """
-    return _read_coded(CASME2, Reading("casme2", root, strict, allow_gaps), sheet, cropped)
+    return _read_sheet(CASME2, Reading("casme2", root, strict, allow_gaps), sheet, cropped, tree)
 
 
 def read_samm(
@@ -123,17 +125,24 @@ def read_samm(
     sheet: StrPath | None = None,
     cropped: bool | None = None,
     allow_gaps: bool = False,
+    tree: str | None = None,
 ) -> pd.DataFrame:
     """Read the clips of SAMM (Davison et al. 2018): ``006/006_1_2/`` and a spreadsheet.
 
     The header of the spreadsheet is found wherever it is. Parameters, result and errors are those of
     `read_casme`.
     """
-    return _read_coded(SAMM, Reading("samm", root, strict, allow_gaps), sheet, cropped)
+    return _read_sheet(SAMM, Reading("samm", root, strict, allow_gaps), sheet, cropped, tree)
 
 
 def read_casme3(
-    root: StrPath, *, strict: bool = False, sheet: StrPath | None = None, allow_gaps: bool = False
+    root: StrPath,
+    *,
+    strict: bool = False,
+    sheet: StrPath | None = None,
+    cropped: bool | None = None,
+    allow_gaps: bool = False,
+    tree: str | None = None,
 ) -> pd.DataFrame:
     """Read the micro-expressions of part A of CAS(ME)³ (Li et al. 2023).
 
@@ -142,7 +151,7 @@ def read_casme3(
     several clips: a clip's name is the video's and its onset, ``a_355``. Parameters, result and errors
     are those of `read_casme`.
     """
-    return _read_coded(CASME3, Reading("casme3", root, strict, allow_gaps), sheet, None)
+    return _read_sheet(CASME3, Reading("casme3", root, strict, allow_gaps), sheet, cropped, tree)
 
 
 def read_smic(
@@ -152,6 +161,7 @@ def read_smic(
     strict: bool = False,
     cropped: bool | None = None,
     allow_gaps: bool = False,
+    tree: str | None = None,
 ) -> pd.DataFrame:
     """Read the clips of one camera of SMIC (Li et al. 2013): ``sN/micro/EMOTION/MATERIAL/``.
 
@@ -170,13 +180,15 @@ def read_smic(
     if name not in ("HS", "VIS", "NIR"):
         raise ValueError(f"camera is {camera!r}; it must be 'HS', 'VIS' or 'NIR'")
     reading = Reading(f"smic-{name.lower()}", root, strict, allow_gaps)
-    for subject, materials in smic_clip_folders(reading, name, cropped).items():
-        names = [material.name for material in materials]
+    for subject, materials in smic_clip_folders(reading, name, cropped, tree).items():
+        names = [clip_name(material) for material in materials]
         for material in materials:
-            where = str(material.relative_to(reading.root))
+            where, clip = str(material.relative_to(reading.root)), clip_name(material)
             try:
                 emotion = read_emotion(material.parent.name, "its folder", SMIC_EMOTIONS)
                 images = reading.images(material)
+                if is_aligned(material):
+                    images = aligned_images(images, None, None)
                 onset, offset = min(images), max(images)
                 frames = reading.select(images, onset, offset, "the clip", where)
             except Fault as fault:
@@ -186,7 +198,7 @@ def read_smic(
                 where,
                 dataset=f"SMIC-{name}",
                 subject=f"{subject:02d}",
-                clip=material.name if names.count(material.name) == 1 else "_".join(material.parts[-2:]),
+                clip=clip if names.count(clip) == 1 else f"{material.parent.name}_{clip}",
                 emotion=emotion,
                 onset=onset,
                 apex=None,
@@ -264,107 +276,85 @@ def read_manifest(path: StrPath, *, strict: bool = False, allow_gaps: bool = Fal
     return reading.table()
 
 
-#: Data sets by name, as the command line knows them.
-DATASETS: dict[str, Callable[..., pd.DataFrame]] = {
-    "casme": read_casme,
-    "casme2": read_casme2,
-    "smic": partial(read_smic, camera="HS"),
-    "smic-hs": partial(read_smic, camera="HS"),
-    "smic-vis": partial(read_smic, camera="VIS"),
-    "smic-nir": partial(read_smic, camera="NIR"),
-    "samm": read_samm,
-    "casme3": read_casme3,
-    "manifest": read_manifest,
-}
-
-
-# Who gives the data sets out; each asks for a signed licence agreement.
-_CASME_GROUP = "of the Institute of Psychology, Chinese Academy of Sciences (casme.psych.ac.cn/casme)"
-_GIVEN_OUT_BY = {
-    "casme": f"CASME {_CASME_GROUP}",
-    "casme2": f"CASME II {_CASME_GROUP}",
-    "casme3": f"CAS(ME)3 {_CASME_GROUP}",
-    "smic": "SMIC of the University of Oulu, Center for Machine Vision",
-    "samm": "SAMM of Manchester Metropolitan University",
-}
-
-
-def read_dataset(name: str, root: StrPath, **options: Any) -> pd.DataFrame:
-    """Read a data set by its name in `DATASETS`, in any case.
-
-    `root` is its folder, or a manifest's CSV file; `options` are passed to the reader. ValueError if there
-    is no such name; FileNotFoundError, which says where the data set is from, if there is no such folder.
-
-    Examples
-    --------
-    >>> from microexpr.data import read_dataset
-    >>> read_dataset("casme4", ".")
-    Traceback (most recent call last):
-        ...
-    ValueError: 'casme4' is not a data set; it must be casme, casme2, smic, smic-hs, smic-vis, ...
-    """
-    reader = DATASETS.get(name.lower())
-    if reader is None:
-        raise ValueError(f"{name!r} is not a data set; it must be {', '.join(DATASETS)}")
-    source = _GIVEN_OUT_BY.get(name.lower().split("-")[0])
-    if source and not Path(root).exists():
-        raise FileNotFoundError(
-            f"{root}: no such folder; {source} is given out under a signed licence "
-            "(without one, `microexpr simulate` writes clips in CASME II's layout)"
-        )
-    return reader(root, **options)
-
-
-def _read_coded(
-    layout: Layout, reading: Reading, sheet: StrPath | None, cropped: bool | None
+def _read_sheet(
+    layout: Layout, reading: Reading, sheet: StrPath | None, cropped: bool | None, tree: str | None
 ) -> pd.DataFrame:
-    """Read what a spreadsheet codes: its rows, and the folders that they name."""
+    """Read a data set whose spreadsheet names the folders in the subjects' folders."""
     reading.sheet, rows = sheet_rows(layout, reading, sheet)
-    folders = clip_folders(layout, reading, cropped)
+    return read_coded(layout, reading, rows, clip_folders(layout, reading, cropped, tree))
+
+
+def read_coded(
+    layout: Layout,
+    reading: Reading,
+    rows: Sequence[tuple[int, Mapping[str, Any]]],
+    folders: Mapping[tuple[int, str], Path],
+    expressions: str = "micro",
+) -> pd.DataFrame:
+    """Read what a spreadsheet codes: its rows, and the folders that they name.
+
+    A row holds the cells of ``layout.columns``, and further ones: "type" ("micro-expression" or the like),
+    "apex", "action_units", and "folder", what the folder is called if not as the clip. `expressions` is the
+    type to read, or "all". Where no emotion is coded, the emotion is the type.
+    """
+    if reading.sheet is None:
+        raise ValueError("a reading of coded rows needs its sheet")
     column = {key: names[0] for key, names in layout.columns.items()}
     used = set()
+    n_aligned = 0
     for index, (number, row) in enumerate(rows):
         if all(is_blank(row[key]) for key in layout.columns):
             continue
-        if not is_blank(row["type"]) and "micro" not in str(row["type"]).lower():
+        kind = "" if is_blank(row.get("type")) else str(row["type"]).lower()
+        if kind and expressions not in ("all", kind) and expressions not in kind:
             continue  # CAS(ME)3: one of its spreadsheets lists the macro-expressions as well
         where = f"{reading.sheet.name}, row {number}"
         faults: list[Fault] = []
         checked = partial(_value_or_fault, faults)
         subject = checked(read_subject, layout, row["subject"])
         name = checked(read_text, row, "clip", column["clip"])
-        emotion = checked(read_emotion, row["emotion"], column["emotion"], EMOTIONS)
+        if "emotion" in row:
+            emotion = checked(read_emotion, row["emotion"], column["emotion"], layout.emotions)
+        else:
+            emotion = next((word for word in ("micro", "macro") if word in kind), None)
+            if emotion is None:
+                faults.append(Fault("emotion", f"{column['type']} is {kind!r}; it must name micro or macro"))
         apex = None
-        if not is_blank(row["apex"]) and str(row["apex"]).strip() != "/":
+        if not is_blank(row.get("apex")) and str(row["apex"]).strip() != "/":
             apex = checked(read_number, row["apex"], column["apex"])
         range_faults: list[Fault] = []  # apart: a known slip may mend them
         onset, offset = (
             _value_or_fault(range_faults, read_number, row[key], column[key]) for key in ("onset", "offset")
         )
-        clip = f"{name}_{onset}" if layout.long_videos else name
         label = images = None
         if subject is not None and name is not None:
             label = f"{layout.folder.format(subject)}/{name}"
-            keys = [
-                (subject, word.lower()) for word in (name, f"{clip}") if (subject, word.lower()) in folders
-            ]
-            used.update(keys[:1])
+            words = (str(row.get("folder") or name), f"{name}_{onset}")
+            keys = [(subject, word.lower()) for word in words if (subject, word.lower()) in folders]
             if keys:
-                images = checked(reading.images, folders[keys[0]])
+                folder = folders[keys[0]]
+                used.add(folder)
+                images = checked(reading.images, folder)
             else:
                 faults.append(Fault("folder", f"there is no folder {label}"))
 
-        slip = {} if reading.simulated else layout.slips.get(index, {})
+        slip, confirmed = layout.slips.get(index, {}), is_slip
+        if not slip:
+            slip, confirmed = layout.coded_slips.get((subject, name, onset, offset), {}), is_coded_slip
         coded = {"onset": onset, "offset": offset}
-        corrected = {**coded, **slip}
+        corrected = {**coded, **{key: slip[key] for key in coded if key in slip and not reading.simulated}}
+        if images and is_aligned(folder):
+            images = aligned_images(aligned_images(images, **coded), **corrected)
+            n_aligned += 1
         corrections = []
-        if images and corrected != coded and is_slip(images, coded, corrected):
-            onset, offset, range_faults = corrected["onset"], corrected["offset"], []
+        if images and slip and not reading.simulated and confirmed(images, coded, corrected):
             corrections = [
-                f"{where}: {column[key]} of clip {label} is {row[key]}; read as {corrected[key]}"
-                for key in coded
-                if corrected[key] != coded[key]
+                f"{where}: {column[key]} of clip {label} is {row[key]}; read as {value}"
+                for key, value in slip.items()
+                if value != {**coded, "apex": apex}[key]
             ]
+            onset, offset, range_faults = corrected["onset"], corrected["offset"], []
+            apex = slip.get("apex", apex)
         faults += range_faults
         frames = None
         if onset is not None and offset is not None:
@@ -386,15 +376,20 @@ def _read_coded(
             long_video=layout.long_videos,
             dataset=layout.dataset,
             subject=f"{subject:0{layout.digits}d}",
-            clip=clip,
+            clip=f"{name}_{onset}" if layout.named_by_onset else name,
             emotion=emotion,
             onset=onset,
             apex=apex,
             offset=offset,
-            action_units="" if is_blank(row["action_units"]) else str(row["action_units"]).strip(),
+            action_units="" if is_blank(row.get("action_units")) else str(row["action_units"]).strip(),
             frames=frames,
         )
-    unused = [folders[key].relative_to(reading.root) for key in folders if key not in used]
+    unused = [folder.relative_to(reading.root) for folder in folders.values() if folder not in used]
+    if n_aligned:
+        reading.notes.append(
+            f"{counted(n_aligned, 'clip')} in folders of OpenFace (*_aligned), which counts frames from 1 in "
+            "the order of their names as text: right where those have leading zeros"
+        )
     if unused:
         reading.notes.append(f"{counted(len(unused), 'folder')} that no row codes; the first: {unused[0]}")
     return reading.table()

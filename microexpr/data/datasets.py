@@ -1,0 +1,66 @@
+"""Data sets by name: what reads each, and who gives it out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ._reading import StrPath
+from .readers import read_casme, read_casme2, read_casme3, read_manifest, read_samm, read_smic
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["DATASETS", "read_dataset"]
+
+#: Data sets by name, as the command line knows them.
+DATASETS: dict[str, Callable[..., pd.DataFrame]] = {
+    "casme": read_casme,
+    "casme2": read_casme2,
+    "smic": partial(read_smic, camera="HS"),
+    "smic-hs": partial(read_smic, camera="HS"),
+    "smic-vis": partial(read_smic, camera="VIS"),
+    "smic-nir": partial(read_smic, camera="NIR"),
+    "samm": read_samm,
+    "casme3": read_casme3,
+    "manifest": read_manifest,
+}
+
+
+# Who gives the data sets out; each asks for a signed licence agreement.
+_CASME_GROUP = "of the Institute of Psychology, Chinese Academy of Sciences (casme.psych.ac.cn/casme)"
+_GIVEN_OUT_BY = {
+    "casme": f"CASME {_CASME_GROUP}",
+    "casme2": f"CASME II {_CASME_GROUP}",
+    "casme3": f"CAS(ME)3 {_CASME_GROUP}",
+    "smic": "SMIC of the University of Oulu, Center for Machine Vision",
+    "samm": "SAMM of Manchester Metropolitan University",
+}
+
+
+def read_dataset(name: str, root: StrPath, **options: Any) -> pd.DataFrame:
+    """Read a data set by its name in `DATASETS`, in any case.
+
+    `root` is its folder, or a manifest's CSV file; `options` are passed to the reader. ValueError if there
+    is no such name; FileNotFoundError, which says where the data set is from, if there is no such folder.
+
+    Examples
+    --------
+    >>> from microexpr.data import read_dataset
+    >>> read_dataset("casme4", ".")
+    Traceback (most recent call last):
+        ...
+    ValueError: 'casme4' is not a data set; it must be casme, casme2, smic, smic-hs, smic-vis, ...
+    """
+    reader = DATASETS.get(name.lower())
+    if reader is None:
+        raise ValueError(f"{name!r} is not a data set; it must be {', '.join(DATASETS)}")
+    source = _GIVEN_OUT_BY.get(name.lower()) or _GIVEN_OUT_BY.get(name.lower().split("-")[0])
+    if source and not Path(root).exists():
+        raise FileNotFoundError(
+            f"{root}: no such folder; {source} is given out under a signed licence "
+            "(without one, `microexpr simulate` writes clips in CASME II's layout)"
+        )
+    return reader(root, **options)
