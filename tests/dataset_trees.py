@@ -20,6 +20,9 @@ EMOTIONS = {
     "smic-vis": ("negative", "positive", "surprise"),
     "smic-nir": ("negative", "positive", "surprise"),
     "manifest": ("calm", "pain"),
+    "mmew": ("happiness", "disgust", "others", "sadness", "anger"),
+    "casme3-c": ("negative", "surprise", "others", "positive"),
+    "4dme": ("Positive", "Negative", "Surprise", "Repression", "Others"),
 }
 
 # Rows (from 0) of the real spreadsheets that are wrong, and what is right: issue 6, design section 6.
@@ -67,6 +70,11 @@ QUIRKS["manifest"] = {
     for quirk, kind in SHEET_QUIRKS.items()
     if quirk not in ("unknown emotion", "subject text", "other sheets")  # any word is one there
 }
+WITHOUT_APEX = ("casme3-c",)
+for name in WITHOUT_APEX:
+    QUIRKS[name] = {quirk: kind for quirk, kind in QUIRKS[name].items() if not quirk.startswith("apex")}
+WHOLE_FOLDERS = ("mmew", "smic-hs", "smic-vis", "smic-nir")  # a folder holds the clip and no more
+FIRST_ROW = {"samm": 15}  # of a spreadsheet, as a spreadsheet program counts; else 2
 
 
 def make_tree(
@@ -88,7 +96,8 @@ def make_tree(
 
     images: "empty" files (not to be decoded) or "tiny" ones (real, `size`). quirks: names from
     ``QUIRKS[name]``, or "all"; each has a clip of its own. slips: with the known slips, in as many rows as
-    they need. layout: "cut" gives CAS(ME)3's clips cut out of their videos. Returns the path to read.
+    they need. layout: "cut" gives CAS(ME)3's clips cut out of their videos, in part C "video" the videos.
+    Returns the path to read.
     """
     rng = np.random.default_rng(seed)
     name = "smic-hs" if name == "smic" else name
@@ -133,6 +142,7 @@ def clip_of(name, i, clips, subjects, frames, rng):
     subject = i * subjects // clips + 1  # sorted by subject, as the spreadsheets are
     length = int(rng.integers(frames[0], frames[1] + 1))
     onset = {"samm": 5560, "casme3": 350}.get(name, 1) + int(rng.integers(0, 90)) + 20 * (i % 3)
+    onset = 1 if name == "mmew" else onset + 1000 * i if name == "casme3-c" else onset
     emotion = EMOTIONS[name][i % len(EMOTIONS[name])]
     video = "abcdefghijklm"[i % 13]
     onset += 1000 * (i // 13) if name == "casme3" else 0  # several clips in one video, apart
@@ -142,6 +152,9 @@ def clip_of(name, i, clips, subjects, frames, rng):
         "samm": f"{subject + 5:03d}_{i}_1",
         "casme3": video,
         "manifest": f"take{i}",
+        "mmew": f"S{subject:02d}-{i % 5 + 1:02d}-{i + 1:03d}",
+        "casme3-c": str(i + 1),
+        "4dme": f"S{subject:02d}_1st_{i:03d}_01_1",
     }.get(name, f"s{subject}_{emotion[:2]}_{i:02d}")
     subject += 5 if name == "samm" else 0
     return {
@@ -156,7 +169,7 @@ def clip_of(name, i, clips, subjects, frames, rng):
         "start": onset,
         "person": subject,
         "numbers": list(
-            range(onset - (not name.startswith("smic")), onset + length + (not name.startswith("smic")))
+            range(onset - (name not in WHOLE_FOLDERS), onset + length + (name not in WHOLE_FOLDERS))
         ),
         "quirk": None,
     }
@@ -221,6 +234,13 @@ def folder_of(root, name, clip, cropped, layout):
         if layout == "cut"
         else root / "part_A" / f"spNO.{person}" / clip["clip"] / "color",
         "manifest": root / "films" / f"person{person}" / clip["clip"],
+        "mmew": root / "MMEW_Final" / "Micro_Expression" / clip["truth"] / clip["clip"],
+        "casme3-c": root
+        / "part_C"
+        / f"{person:02d}"
+        / ("a" if layout == "video" else clip["clip"])
+        / "color",
+        "4dme": root / ("gray_micro_crop" if cropped else "gray_micro") / f"S{person:02d}" / clip["clip"],
     }[name]
 
 
@@ -235,6 +255,9 @@ def write_clip(root, name, clip, images, size, cropped, layout):
         "samm": f"{clip['clip']}_{{:05d}}.jpg",
         "casme3": "{}.jpg",
         "manifest": "{:03d}.png",
+        "mmew": "{}.jpg",
+        "casme3-c": "{}.jpg",
+        "4dme": "Frame_{:09d}.jpg",
     }.get(name, "image{:06d}.bmp")
     for number in clip["numbers"]:
         write_image(folder / pattern.format(number), clip, number, images, size)
@@ -292,20 +315,35 @@ COLUMNS = {
     ),
     "casme3": ("Subject", "Filename", "Onset", "Apex", "Offset", "AU", "Objective class", "emotion"),
     "manifest": ("folder", "subject", "clip", "emotion", "onset", "apex", "offset", "action_units"),
+    "mmew": (
+        "Subject",
+        "Filename",
+        "OnsetFrame",
+        "ApexFrame",
+        "OffsetFrame",
+        "Action Units",
+        "Estimated Emotion",
+        "remarks",
+    ),
+    "casme3-c": ("sub", "count", "onset", "offset", "au", "emotion"),
+    "4dme": ("sub_ID", "fold_name", "Onset", "Apex", "Offset", "AUs", "Emotion", "Positive", "Negative"),
 }
 FIELDS = {
     "onset": ("onset", "onsetf", "onsetframe"),
     "apex": ("apex", "apexf1", "apexframe"),
     "offset": ("offset", "offsetf", "offsetframe"),
     "emotion": ("emotion", "estimatedemotion"),
-    "clip": ("filename", "clip"),
-    "subject": ("subject",),
+    "clip": ("filename", "clip", "count", "fold_name"),
+    "subject": ("subject", "sub", "sub_id"),
 }
 SHEETS = {
     "casme": "CASME-coding.xlsx",
     "casme2": "CASME2-coding.xlsx",
     "samm": "SAMM_Micro_FACS_Codes.xlsx",
     "casme3": "annotation/cas(me)3_part_A_ME_label_JpgIndex_v2.xlsx",
+    "mmew": "MMEW_Final/MMEW_Micro_Exp.xlsx",
+    "casme3-c": "annotation/CAS(ME)3_part_C_ME.xlsx",
+    "4dme": "4DME_Labelling_Micro_release v1.xlsx",
 }
 
 
@@ -319,6 +357,8 @@ def cells_of(name, clip):
             if field == "subject" and not isinstance(cell, str):
                 cell = {"casme3": f"spNO.{cell}", "manifest": f"person{cell}"}.get(name, cell)
             cells.append(cell)
+        elif plain in ("positive", "negative", "remarks"):
+            cells.append(int(plain == clip["truth"].lower()))
         elif plain in ("au", "aus", "actionunits", "action_units"):
             cells.append("4+L10")
         elif plain == "folder":

@@ -21,7 +21,8 @@ from microexpr.data import (
     report,
 )
 
-NAMES = ["casme", "casme2", "samm", "casme3", "smic-hs", "smic-vis", "smic-nir", "manifest"]
+LATER = ["mmew", "casme3-c", "4dme"]
+NAMES = ["casme", "casme2", "samm", "casme3", "smic-hs", "smic-vis", "smic-nir", "manifest", *LATER]
 CODED = ["casme", "casme2", "samm", "casme3"]
 COLUMNS = ["dataset", "subject", "clip", "emotion", "onset", "apex", "offset", "action_units", "frames"]
 ATTRS = {"problems", "corrections", "notes", "sources", "sheet", "simulated", "selection"}
@@ -39,6 +40,9 @@ ATTRS = {"problems", "corrections", "notes", "sources", "sheet", "simulated", "s
         ("smic-vis", "SMIC-VIS", "01"),
         ("smic-nir", "SMIC-NIR", "01"),
         ("manifest", "films", "person1"),
+        ("mmew", "MMEW", "01"),
+        ("casme3-c", "CAS(ME)3-C", "01"),
+        ("4dme", "4DME", "01"),
     ],
 )
 def test_each_layout(name, dataset, subject, make_tree, dataset_trees):
@@ -60,11 +64,13 @@ def test_each_layout(name, dataset, subject, make_tree, dataset_trees):
         assert row.emotion == row.emotion.lower()
     assert read_frames(table["frames"][0], None).shape == (len(table["frames"][0]), 20, 16)
     if not name.startswith("smic"):
+        assert table["apex"].isna().all() == (name in dataset_trees.WITHOUT_APEX)
         assert (table["apex"] >= table["onset"]).all()
         assert set(table["action_units"]) == {"4+L10"}
         # the frames before the onset and after the offset are there, and left out
         folder = table["frames"][0][0].parent
-        assert len(list(folder.iterdir())) == len(table["frames"][0]) + 2
+        more = 0 if name in dataset_trees.WHOLE_FOLDERS else 2
+        assert len(list(folder.iterdir())) == len(table["frames"][0]) + more
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -92,7 +98,7 @@ def test_all_quirks_at_once_are_reported_together(name, make_tree, dataset_trees
     else:
         assert kinds == expected
         file = root.name if name == "manifest" else dataset_trees.sheet_of(root).name
-        first = {"samm": 15}.get(name, 2) + max(dataset_trees.SLIPS.get(name, {}), default=-1) + 1
+        first = dataset_trees.FIRST_ROW.get(name, 2) + max(dataset_trees.SLIPS.get(name, {}), default=-1) + 1
         for problem, (row, quirk) in zip(
             table.attrs["problems"],
             [(first + i, quirk) for i, quirk in enumerate(quirks) if quirks[quirk]],

@@ -15,6 +15,7 @@ from .clips import (
     stabilise,
 )
 from .datasets import DATASETS, read_dataset
+from .later_readers import read_4dme, read_casme3_c, read_mmew
 from .readers import read_casme, read_casme2, read_casme3, read_manifest, read_samm, read_smic
 from .simulation import CLASSES, PROPORTIONS, draw_face, motion_field, simulate
 
@@ -31,14 +32,17 @@ __all__ = [
     "find_face",
     "image_paths",
     "motion_field",
+    "read_4dme",
     "read_casme",
     "read_casme2",
     "read_casme3",
+    "read_casme3_c",
     "read_clip",
     "read_dataset",
     "read_frames",
     "read_image",
     "read_manifest",
+    "read_mmew",
     "read_samm",
     "read_smic",
     "report",

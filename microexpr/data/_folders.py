@@ -84,6 +84,35 @@ def smic_clip_folders(
     )
 
 
+def named_folders(
+    reading: Reading, subjects: Mapping[str, int], cropped: bool | None, tree: str | None = None
+) -> dict[tuple[int, str], Path]:
+    """Folders of frames at most five down, by their names in lower case, which say the subject.
+
+    Where names are there twice, they are two trees of frames. Macro-expressions, which may be called the
+    same, are passed over.
+    """
+    found: list[Found] = []
+    level = [reading.root]
+    for _ in range(5):
+        below = []
+        for folder in (folder for parent in level for folder in subfolders(parent)):
+            subject = subjects.get(clip_name(folder).lower())
+            if subject is not None:
+                found.append((subject, folder, folder.name))
+            elif "macro" not in folder.name.lower():
+                below.append(folder)
+        level = below
+    if not found:
+        first = next(iter(subjects), "of clips")
+        raise FileNotFoundError(
+            f"{reading.root} has no folders called as the clips are ({first}, ...) in it or at most four "
+            "folders below"
+        )
+    trees = _trees_of(found, reading.root)
+    return without_suffix(trees[one_tree(trees, reading, cropped, tree)], reading, cropped)
+
+
 def subfolders(parent: Path) -> list[Path]:
     """Folders in a folder, in order, without hidden ones and those that an archive of macOS brings."""
     with os.scandir(parent) as entries:
@@ -199,6 +228,24 @@ def _tree_called(tree: str, trees: Mapping[Path, Any], reading: Reading) -> Path
 
 def _names_of(trees: Iterable[Path], reading: Reading) -> list[str]:
     return [parent.relative_to(reading.root).as_posix() for parent in trees]
+
+
+def _trees_of(found: Sequence[Found], root: Path) -> dict[Path, list[Found]]:
+    """Tell trees of frames apart by a clip that is in each: they are what differs in its paths."""
+    called: dict[str, list[Path]] = {}
+    for _, folder, name in found:
+        called.setdefault(name.lower(), []).append(folder)
+    same = max(called.values(), key=len)
+    tail = 1
+    while len({folder.parents[tail - 1].name for folder in same}) == 1 and len(same) > 1:
+        tail += 1
+    heads = [folder.parents[tail - 1] for folder in same] if len(same) > 1 else [root]
+    trees: dict[Path, list[Found]] = {head: [] for head in heads}
+    for clip in found:
+        inside = [head for head in heads if clip[1].is_relative_to(head)]
+        if inside:
+            trees[max(inside, key=lambda head: len(head.parts))].append(clip)
+    return trees
 
 
 def _clips_of(subject: int, folder: Path, long_videos: bool) -> list[Found]:

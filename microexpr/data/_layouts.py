@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 from typing import Any
 
 EMOTIONS: Sequence[str] = (
@@ -79,6 +80,37 @@ CASME3 = Layout(
         (40, "e", 1812, 0): {"offset": 1845},
         (40, "e", 2327, 0): {"offset": 2403},
     },
+)
+
+MMEW = Layout(
+    "MMEW",
+    "S{:02d}",
+    2,
+    _columns("OnsetFrame", "ApexFrame", "OffsetFrame", "Estimated Emotion"),
+    {
+        row: {"apex": apex, "offset": offset}
+        for row, apex, offset in (
+            *((33, 40, 75), (35, 15, 54), (36, 46, 59), (37, 20, 98), (38, 25, 80), (39, 20, 93)),
+            *((40, 23, 58), (41, 28, 61), (42, 32, 68), (142, 56, 88), (143, 32, 80), (145, 27, 85)),
+            *((146, 22, 61), (148, 29, 108), (154, 31, 72), (156, 38, 106)),
+        )
+    },
+)
+CASME3_C = Layout(
+    "CAS(ME)3-C",
+    "{:02d}",
+    2,
+    {key: [key] for key in ("onset", "offset", "emotion")} | {"subject": ["sub"], "clip": ["count"]},
+    long_videos=True,
+    emotions=(*SMIC_EMOTIONS, "others"),
+)
+_FOUR_DME = ("negative", "others", "positive", "repression", "surprise")
+FOUR_DME = Layout(
+    "4DME",
+    "S{:02d}",
+    2,
+    {**_columns("Onset", "Apex", "Offset", "Emotion"), "subject": ["sub_ID"], "clip": ["fold_name"]},
+    emotions=["+".join(words) for length in (1, 2, 3) for words in combinations(_FOUR_DME, length)],
 )
 
 OPTIONAL_COLUMNS = {"action_units": ["Action Units", "AU", "AUs"], "type": ["Expression type"]}

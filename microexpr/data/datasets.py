@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ._reading import StrPath
+from .later_readers import read_4dme, read_casme3_c, read_mmew
 from .readers import read_casme, read_casme2, read_casme3, read_manifest, read_samm, read_smic
 
 if TYPE_CHECKING:
@@ -25,6 +26,9 @@ DATASETS: dict[str, Callable[..., pd.DataFrame]] = {
     "smic-nir": partial(read_smic, camera="NIR"),
     "samm": read_samm,
     "casme3": read_casme3,
+    "casme3-c": read_casme3_c,
+    "mmew": read_mmew,
+    "4dme": read_4dme,
     "manifest": read_manifest,
 }
 
@@ -35,6 +39,8 @@ _GIVEN_OUT_BY = {
     "casme": f"CASME {_CASME_GROUP}",
     "casme2": f"CASME II {_CASME_GROUP}",
     "casme3": f"CAS(ME)3 {_CASME_GROUP}",
+    "mmew": "MMEW of Shandong University (dpailab.com/database.html)",
+    "4dme": "4DME of the University of Oulu, Center for Machine Vision",
     "smic": "SMIC of the University of Oulu, Center for Machine Vision",
     "samm": "SAMM of Manchester Metropolitan University",
 }
