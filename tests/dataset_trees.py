@@ -23,7 +23,16 @@ EMOTIONS = {
     "mmew": ("happiness", "disgust", "others", "sadness", "anger"),
     "casme3-c": ("negative", "surprise", "others", "positive"),
     "4dme": ("Positive", "Negative", "Surprise", "Repression", "Others"),
+    "casme-sq": ("negative", "positive", "surprise", "others"),
+    "samm-lv": ("Micro - 1/2",),
+    "smic-e-hs": ("negative", "positive", "surprise"),
+    "smic-e-vis": ("negative", "positive", "surprise"),
+    "smic-e-nir": ("negative", "positive", "surprise"),
 }
+
+# Films that CAS(ME)2's subjects saw, and what the folders call them.
+VIDEOS = {"anger1": "0401", "anger2": "0402", "disgust1": "0101", "disgust2": "0102", "happy1": "0502"}
+VIDEOS |= {"happy2": "0503", "happy3": "0505", "happy4": "0507", "happy5": "0508"}
 
 # Rows (from 0) of the real spreadsheets that are wrong, and what is right: issue 6, design section 6.
 SLIPS = {
@@ -64,17 +73,25 @@ SMIC_QUIRKS = {
     "spelling": None,
     "stray files": None,
 }
-QUIRKS = {name: SMIC_QUIRKS if name.startswith("smic") else SHEET_QUIRKS for name in EMOTIONS}
+SMIC = ("smic-hs", "smic-vis", "smic-nir")
+QUIRKS = {name: SMIC_QUIRKS if name in SMIC else SHEET_QUIRKS for name in EMOTIONS}
 QUIRKS["manifest"] = {
     quirk: kind
     for quirk, kind in SHEET_QUIRKS.items()
     if quirk not in ("unknown emotion", "subject text", "other sheets")  # any word is one there
 }
-WITHOUT_APEX = ("casme3-c",)
+WITHOUT_APEX = ("casme3-c", "smic-e-hs", "smic-e-vis", "smic-e-nir")
+QUIRKS["samm-lv"] = {
+    quirk: kind for quirk, kind in SHEET_QUIRKS.items() if quirk not in ("unknown emotion", "spelling")
+}  # it codes no emotion, but a type
 for name in WITHOUT_APEX:
     QUIRKS[name] = {quirk: kind for quirk, kind in QUIRKS[name].items() if not quirk.startswith("apex")}
-WHOLE_FOLDERS = ("mmew", "smic-hs", "smic-vis", "smic-nir")  # a folder holds the clip and no more
-FIRST_ROW = {"samm": 15}  # of a spreadsheet, as a spreadsheet program counts; else 2
+WHOLE_FOLDERS = ("mmew", *SMIC)  # a folder holds the clip and no more
+FIRST_ROW = {
+    "samm": 15,
+    "samm-lv": 11,
+    "casme-sq": 1,
+}  # of a spreadsheet, as a spreadsheet program counts; else 2
 
 
 def make_tree(
@@ -113,7 +130,7 @@ def make_tree(
     root = Path(root)
     for clip in table:
         write_clip(root, name, clip, images, size, cropped, layout)
-    if name.startswith("smic"):
+    if name in SMIC:
         return root
     return write_sheet(root, name, table)
 
@@ -155,8 +172,10 @@ def clip_of(name, i, clips, subjects, frames, rng):
         "mmew": f"S{subject:02d}-{i % 5 + 1:02d}-{i + 1:03d}",
         "casme3-c": str(i + 1),
         "4dme": f"S{subject:02d}_1st_{i:03d}_01_1",
+        "casme-sq": f"{list(VIDEOS)[i % 9]}_{i // 9 + 1}",
+        "samm-lv": f"{subject + 5:03d}_{i + 1}_1",
     }.get(name, f"s{subject}_{emotion[:2]}_{i:02d}")
-    subject += 5 if name == "samm" else 0
+    subject += {"samm": 5, "samm-lv": 5, "casme-sq": 14}.get(name, 0)
     return {
         "subject": subject,
         "clip": clip,
@@ -210,7 +229,7 @@ def spoil(clip, quirk, name):
             clip["onset"], clip["offset"] = clip["offset"], clip["onset"]
         case "one frame":
             clip["offset"] = clip["onset"]
-            if name.startswith("smic"):
+            if name in SMIC:
                 clip["numbers"] = clip["numbers"][:1]
         case "apex slash":
             clip["apex"] = "/"
@@ -223,7 +242,10 @@ def spoil(clip, quirk, name):
 
 def folder_of(root, name, clip, cropped, layout):
     person = clip["person"]
-    if name.startswith("smic"):
+    if name.startswith("smic-e"):
+        camera = name.removeprefix("smic-e-").upper()
+        return root / f"{camera}_long" / f"SMIC-{camera}-E" / f"s{person:02d}" / clip["clip"]
+    if name in SMIC:
         camera = name.removeprefix("smic-").upper()
         return root / camera / f"s{person}" / "micro" / clip["truth"] / clip["clip"]
     return {
@@ -240,6 +262,11 @@ def folder_of(root, name, clip, cropped, layout):
         / f"{person:02d}"
         / ("a" if layout == "video" else clip["clip"])
         / "color",
+        "casme-sq": root
+        / ("rawpic_crop" if cropped else "rawpic")
+        / f"s{person}"
+        / f"{person}_{VIDEOS.get(clip['clip'].partition('_')[0])}film",
+        "samm-lv": root / "SAMM_longvideos" / clip["clip"].rpartition("_")[0],
         "4dme": root / ("gray_micro_crop" if cropped else "gray_micro") / f"S{person:02d}" / clip["clip"],
     }[name]
 
@@ -258,6 +285,9 @@ def write_clip(root, name, clip, images, size, cropped, layout):
         "mmew": "{}.jpg",
         "casme3-c": "{}.jpg",
         "4dme": "Frame_{:09d}.jpg",
+        "casme-sq": "img{:03d}.jpg",
+        "samm-lv": f"{clip['clip'].rpartition('_')[0]}_{{:04d}}.jpg",
+        **dict.fromkeys(("smic-e-hs", "smic-e-vis", "smic-e-nir"), "image{:06d}.jpg"),
     }.get(name, "image{:06d}.bmp")
     for number in clip["numbers"]:
         write_image(folder / pattern.format(number), clip, number, images, size)
@@ -326,17 +356,32 @@ COLUMNS = {
         "remarks",
     ),
     "casme3-c": ("sub", "count", "onset", "offset", "au", "emotion"),
+    "casme-sq": ("Subject", "Filename", "Onset", "Apex", "Offset", "AU", "Emotion", "Type", "selfReport"),
+    "samm-lv": (
+        *("Subject", "Filename", "Inducement Code", "Onset", "Apex", "Offset", "Duration"),
+        *("Type", "Action Units", "Notes"),
+    ),
+    **{
+        f"smic-e-{camera}": (
+            *("Subject", "Filename", "TotalMF", f"OnsetF{end}", f"OffsetF{end}", "Onset2F", "Offset2F"),
+            *("FirstF", "LastF", "Emotion"),
+        )
+        for camera, end in (("hs", ""), ("vis", ""), ("nir", " NIR"))
+    },
     "4dme": ("sub_ID", "fold_name", "Onset", "Apex", "Offset", "AUs", "Emotion", "Positive", "Negative"),
 }
 FIELDS = {
-    "onset": ("onset", "onsetf", "onsetframe"),
+    "onset": ("onset", "onsetf", "onsetframe", "onsetfnir"),
     "apex": ("apex", "apexf1", "apexframe"),
-    "offset": ("offset", "offsetf", "offsetframe"),
+    "offset": ("offset", "offsetf", "offsetframe", "offsetfnir"),
     "emotion": ("emotion", "estimatedemotion"),
     "clip": ("filename", "clip", "count", "fold_name"),
     "subject": ("subject", "sub", "sub_id"),
 }
 SHEETS = {
+    **{f"smic-e-{c.lower()}": f"{c}_long/SMIC-{c}-E_annotation.xlsx" for c in ("HS", "VIS", "NIR")},
+    "casme-sq": "CAS(ME)^2code_final.xlsx",
+    "samm-lv": "SAMM_LongVideos_V3_Release.xlsx",
     "casme": "CASME-coding.xlsx",
     "casme2": "CASME2-coding.xlsx",
     "samm": "SAMM_Micro_FACS_Codes.xlsx",
@@ -356,7 +401,10 @@ def cells_of(name, clip):
             cell = clip[field]
             if field == "subject" and not isinstance(cell, str):
                 cell = {"casme3": f"spNO.{cell}", "manifest": f"person{cell}"}.get(name, cell)
+                cell = cell - 14 if name == "casme-sq" else cell
             cells.append(cell)
+        elif plain == "type":
+            cells.append(clip["emotion"] if name == "samm-lv" else "micro-expression")
         elif plain in ("positive", "negative", "remarks"):
             cells.append(int(plain == clip["truth"].lower()))
         elif plain in ("au", "aus", "actionunits", "action_units"):
@@ -381,6 +429,12 @@ def write_sheet(root, name, table):
         with (root / "films.csv").open("w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows(["" if cell is None else cell for cell in row] for row in rows)
         return root / "films.csv"
+    if name == "casme-sq":
+        del rows[0]
+    if name.startswith("smic-e"):  # a remark below
+        rows.append(["the first frame is 1", *[None] * 9])
+    if name == "samm-lv":
+        rows[:0] = [[f"note {i}" if i % 3 else None, *[None] * 9] for i in range(9)]
     if name == "samm":  # what is above its header
         rows[:0] = [[f"note {i}" if i % 3 else None, *[None] * 11] for i in range(13)]
     path = root / SHEETS[name]
@@ -394,4 +448,11 @@ def write_sheet(root, name, table):
                 path.with_name("ObjectiveClasses.xlsx"), header=False, index=False
             )
         pd.DataFrame(rows).to_excel(writer, sheet_name="Sheet1", header=False, index=False)
+        if name == "casme-sq":
+            people = [[14 + i, f"s{14 + i}", i] for i in range(1, 23)]
+            for sheet, cells in (
+                ("naming rule1", people),
+                ("naming rule2", [(code, film) for film, code in VIDEOS.items()]),
+            ):
+                pd.DataFrame(cells).to_excel(writer, sheet_name=sheet, header=False, index=False)
     return root

@@ -21,7 +21,8 @@ from microexpr.data import (
     report,
 )
 
-LATER = ["mmew", "casme3-c", "4dme"]
+LONG = ["casme-sq", "samm-lv", "smic-e-hs", "smic-e-vis", "smic-e-nir"]
+LATER = ["mmew", "casme3-c", "4dme", *LONG]
 NAMES = ["casme", "casme2", "samm", "casme3", "smic-hs", "smic-vis", "smic-nir", "manifest", *LATER]
 CODED = ["casme", "casme2", "samm", "casme3"]
 COLUMNS = ["dataset", "subject", "clip", "emotion", "onset", "apex", "offset", "action_units", "frames"]
@@ -43,6 +44,11 @@ ATTRS = {"problems", "corrections", "notes", "sources", "sheet", "simulated", "s
         ("mmew", "MMEW", "01"),
         ("casme3-c", "CAS(ME)3-C", "01"),
         ("4dme", "4DME", "01"),
+        ("casme-sq", "CAS(ME)2", "15"),
+        ("samm-lv", "SAMM-LV", "006"),
+        ("smic-e-hs", "SMIC-E-HS", "01"),
+        ("smic-e-vis", "SMIC-E-VIS", "01"),
+        ("smic-e-nir", "SMIC-E-NIR", "01"),
     ],
 )
 def test_each_layout(name, dataset, subject, make_tree, dataset_trees):
@@ -63,10 +69,10 @@ def test_each_layout(name, dataset, subject, make_tree, dataset_trees):
         assert numbers == list(range(row.onset, row.offset + 1))
         assert row.emotion == row.emotion.lower()
     assert read_frames(table["frames"][0], None).shape == (len(table["frames"][0]), 20, 16)
-    if not name.startswith("smic"):
+    if name not in dataset_trees.SMIC and name != "smic":
         assert table["apex"].isna().all() == (name in dataset_trees.WITHOUT_APEX)
         assert (table["apex"] >= table["onset"]).all()
-        assert set(table["action_units"]) == {"4+L10"}
+        assert set(table["action_units"]) == {"" if name.startswith("smic-e") else "4+L10"}
         # the frames before the onset and after the offset are there, and left out
         folder = table["frames"][0][0].parent
         more = 0 if name in dataset_trees.WHOLE_FOLDERS else 2
@@ -91,7 +97,7 @@ def test_all_quirks_at_once_are_reported_together(name, make_tree, dataset_trees
     table = read_dataset(name, root)
     kinds = [problem.kind for problem in table.attrs["problems"]]
     expected = [kind for kind in quirks.values() if kind]
-    if name.startswith("smic"):  # in the order of the folders
+    if name in dataset_trees.SMIC:  # in the order of the folders
         assert sorted(kinds) == sorted(expected)
         for problem in table.attrs["problems"]:
             assert re.match(r"(HS|VIS|NIR)/s\d/micro/\w+/s\d_", str(problem))
@@ -330,7 +336,7 @@ def test_smic_materials_of_the_same_name(tmp_path):
 
 
 def test_names_of_data_sets():
-    assert {*NAMES, "smic"} == set(DATASETS)
+    assert {*NAMES, "smic", "smic-e"} == set(DATASETS)
     with pytest.raises(ValueError, match="'fer2013' is not a data set; it must be casme, casme2, smic"):
         read_dataset("fer2013", ".")
 

@@ -16,6 +16,7 @@ from .clips import (
 )
 from .datasets import DATASETS, read_dataset
 from .later_readers import read_4dme, read_casme3_c, read_mmew
+from .long_videos import read_casme_sq, read_samm_lv, read_smic_e
 from .readers import read_casme, read_casme2, read_casme3, read_manifest, read_samm, read_smic
 from .simulation import CLASSES, PROPORTIONS, draw_face, motion_field, simulate
 
@@ -37,6 +38,7 @@ __all__ = [
     "read_casme2",
     "read_casme3",
     "read_casme3_c",
+    "read_casme_sq",
     "read_clip",
     "read_dataset",
     "read_frames",
@@ -44,7 +46,9 @@ __all__ = [
     "read_manifest",
     "read_mmew",
     "read_samm",
+    "read_samm_lv",
     "read_smic",
+    "read_smic_e",
     "report",
     "resample",
     "resize",

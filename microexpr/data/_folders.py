@@ -77,7 +77,7 @@ def smic_clip_folders(
     hint = "; there is " + ", ".join(sorted({found for found in cameras.values() if found})) if trees else ""
     if everything and not trees:
         hint = f"; {next(iter(everything))} has subjects, but no folder micro/ in them (SMIC-E's long videos "
-        hint += "are not read)"
+        hint += f"are read as smic-e-{camera.lower()})"
     raise FileNotFoundError(
         f"{reading.root} has no folders s1/micro, s2/micro, ... of camera {camera} in it or at most three "
         f"folders below{hint}"

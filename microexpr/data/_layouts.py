@@ -113,6 +113,43 @@ FOUR_DME = Layout(
     emotions=["+".join(words) for length in (1, 2, 3) for words in combinations(_FOUR_DME, length)],
 )
 
+SAMM_LV = Layout(
+    "SAMM-LV",
+    "{:03d}",
+    3,
+    {key: [key.capitalize(), f"{key.capitalize()} Frame"] for key in ("onset", "apex", "offset")}
+    | {"subject": ["Subject"], "clip": ["Filename"], "type": ["Type"]},
+    long_videos=True,
+)
+CASME_SQ = Layout(  # its spreadsheet has no header
+    "CAS(ME)2",
+    "s{}",
+    2,
+    {
+        key: [f"column {number}"]
+        for key, number in {"subject": 1, "clip": 2, "onset": 3, "apex": 4, "offset": 5, "emotion": 7}.items()
+    },
+    long_videos=True,
+    emotions=(*SMIC_EMOTIONS, "others"),
+)
+SMIC_E = Layout(  # of each camera
+    "SMIC-E-{}",
+    "s{}",
+    2,
+    {
+        key: [name]
+        for key, name in {
+            "subject": "Subject",
+            "clip": "Filename",
+            "onset": "OnsetF",
+            "apex": "ApexF",
+        }.items()
+    }
+    | {"offset": ["OffsetF"], "emotion": ["Emotion"]},
+    long_videos=True,
+    emotions=SMIC_EMOTIONS,
+)
+
 OPTIONAL_COLUMNS = {"action_units": ["Action Units", "AU", "AUs"], "type": ["Expression type"]}
 
 

@@ -39,7 +39,7 @@ def sheet_rows(
         raise FileNotFoundError(f"{given}: no such spreadsheet")
     fits: list[tuple[Path, str, int, Any]] = []
     wrong: list[str] = []
-    for paths in [[Path(given)]] if given is not None else _spreadsheets(reading.root):
+    for paths in [[Path(given)]] if given is not None else spreadsheets(reading.root):
         for path in paths:
             try:
                 pages = pd.read_excel(
@@ -146,7 +146,7 @@ def is_blank(cell: Any) -> bool:
     return cell is None or cell != cell or str(cell).strip() == ""
 
 
-def _spreadsheets(root: Path) -> Iterator[list[Path]]:
+def spreadsheets(root: Path) -> Iterator[list[Path]]:
     """Spreadsheets at `root`, then one folder down, then two."""
     level = [root]
     for _ in range(3):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ._reading import StrPath
 from .later_readers import read_4dme, read_casme3_c, read_mmew
+from .long_videos import read_casme_sq, read_samm_lv, read_smic_e
 from .readers import read_casme, read_casme2, read_casme3, read_manifest, read_samm, read_smic
 
 if TYPE_CHECKING:
@@ -27,6 +28,12 @@ DATASETS: dict[str, Callable[..., pd.DataFrame]] = {
     "samm": read_samm,
     "casme3": read_casme3,
     "casme3-c": read_casme3_c,
+    "casme-sq": read_casme_sq,
+    "samm-lv": read_samm_lv,
+    "smic-e": partial(read_smic_e, camera="HS"),
+    "smic-e-hs": partial(read_smic_e, camera="HS"),
+    "smic-e-vis": partial(read_smic_e, camera="VIS"),
+    "smic-e-nir": partial(read_smic_e, camera="NIR"),
     "mmew": read_mmew,
     "4dme": read_4dme,
     "manifest": read_manifest,
@@ -38,6 +45,7 @@ _CASME_GROUP = "of the Institute of Psychology, Chinese Academy of Sciences (cas
 _GIVEN_OUT_BY = {
     "casme": f"CASME {_CASME_GROUP}",
     "casme2": f"CASME II {_CASME_GROUP}",
+    "casme-sq": f"CAS(ME)2 {_CASME_GROUP}",
     "casme3": f"CAS(ME)3 {_CASME_GROUP}",
     "mmew": "MMEW of Shandong University (dpailab.com/database.html)",
     "4dme": "4DME of the University of Oulu, Center for Machine Vision",

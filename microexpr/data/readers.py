@@ -297,18 +297,20 @@ def read_coded(
     "apex", "action_units", and "folder", what the folder is called if not as the clip. `expressions` is the
     type to read, or "all". Where no emotion is coded, the emotion is the type.
     """
-    if reading.sheet is None:
-        raise ValueError("a reading of coded rows needs its sheet")
+    if expressions not in ("micro", "macro", "all"):
+        raise ValueError(f"expressions is {expressions!r}; it must be 'micro', 'macro' or 'all'")
+    types = ("micro", "macro") if expressions == "all" else (expressions,)
+    sheet = reading.sheet.name if reading.sheet else ""
     column = {key: names[0] for key, names in layout.columns.items()}
     used = set()
     n_aligned = 0
     for index, (number, row) in enumerate(rows):
-        if all(is_blank(row[key]) for key in layout.columns):
+        if all(is_blank(row.get(key)) for key in layout.columns):
             continue
         kind = "" if is_blank(row.get("type")) else str(row["type"]).lower()
-        if kind and expressions not in ("all", kind) and expressions not in kind:
+        if kind and not any(word in kind for word in types):
             continue  # CAS(ME)3: one of its spreadsheets lists the macro-expressions as well
-        where = f"{reading.sheet.name}, row {number}"
+        where = f"{sheet}, row {number}"
         faults: list[Fault] = []
         checked = partial(_value_or_fault, faults)
         subject = checked(read_subject, layout, row["subject"])
@@ -316,9 +318,9 @@ def read_coded(
         if "emotion" in row:
             emotion = checked(read_emotion, row["emotion"], column["emotion"], layout.emotions)
         else:
-            emotion = next((word for word in ("micro", "macro") if word in kind), None)
+            emotion = next((word for word in types if word in kind), None)
             if emotion is None:
-                faults.append(Fault("emotion", f"{column['type']} is {kind!r}; it must name micro or macro"))
+                faults.append(Fault("emotion", f"{column['type']} is empty; it must name micro or macro"))
         apex = None
         if not is_blank(row.get("apex")) and str(row["apex"]).strip() != "/":
             apex = checked(read_number, row["apex"], column["apex"])
