@@ -9,6 +9,7 @@ import pytest
 from microexpr.data import DATASETS, read_casme, read_casme2, read_casme3, read_dataset, read_smic
 
 CODED = ["casme", "casme2", "samm", "casme3"]
+LATER = ["mmew", "casme3-c", "4dme", "casme-sq", "samm-lv", "smic-e-hs"]
 
 
 def align(folder, numbers=None, beside=False):
@@ -32,7 +33,7 @@ def cut_to_the_clip(table):
             path.unlink()
 
 
-@pytest.mark.parametrize("name", CODED)
+@pytest.mark.parametrize("name", [*CODED, *LATER])
 @pytest.mark.parametrize("beside", [False, True])
 def test_folders_of_openface(name, beside, make_tree):
     root = make_tree(name)

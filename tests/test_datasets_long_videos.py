@@ -79,6 +79,16 @@ def test_a_folder_of_casme_sq_that_is_another_subjects(casme_sq):
     assert "s15/23_0502film is named after subject 23: passed over" in table.attrs["notes"][0]
 
 
+def test_two_folders_of_a_video_of_casme_sq(casme_sq):
+    root, _ = casme_sq
+    (root / "rawpic_crop" / "s15" / "15_0401girlcrashing").mkdir()
+    table = read_casme_sq(root, strict=True)
+    assert table["frames"][0][0].parent.name == "15_0401film"
+    assert table.attrs["notes"][0].endswith(
+        "15_0401girlcrashing are folders of the same clip: the first is read"
+    )
+
+
 def test_cut_out_clips_of_casme_sq_are_not_read(casme_sq):
     root, _ = casme_sq
     for tree in ("selectedpic", "cropped"):

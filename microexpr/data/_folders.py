@@ -152,13 +152,14 @@ def without_suffix(
     found: Iterable[Found], reading: Reading, cropped: bool | None
 ) -> dict[tuple[int, str], Path]:
     """Folders by subject and name; where OpenFace's stand beside those that it read, one kind of them."""
-    plain, aligned = {}, {}
-    for subject, folder, name in found:
-        name = name.lower()
-        if name.endswith(_ALIGNED):
-            aligned[subject, name[: -len(_ALIGNED)]] = folder
-        else:
-            plain[subject, name] = folder
+    plain: dict[tuple[int, str], Path] = {}
+    aligned: dict[tuple[int, str], Path] = {}
+    for subject, folder, called in found:
+        name = called.lower()
+        kind = aligned if name.endswith(_ALIGNED) else plain
+        first = kind.setdefault((subject, name.removesuffix(_ALIGNED)), folder)
+        if first != folder:
+            reading.notes.append(f"{first} and {folder.name} are folders of the same clip: the first is read")
     if not aligned or (plain and cropped is False):
         return plain
     if plain and cropped is None:

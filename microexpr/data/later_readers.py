@@ -58,6 +58,8 @@ def read_casme3_c(
     for subject, name in folders:
         videos.setdefault(subject, []).append(name)
     for _, row in rows:
+        if isinstance(row["clip"], float) and row["clip"].is_integer():
+            row["clip"] = int(row["clip"])  # as in an old .xls
         try:
             subject = read_subject(CASME3_C, row["subject"])
         except Fault:

@@ -12,6 +12,7 @@ from ._folders import (
     Found,
     camera_of,
     clip_name,
+    find_folders,
     is_aligned,
     one_tree,
     subfolders,
@@ -80,11 +81,9 @@ def read_samm_lv(
         video = re.match(r"\s*0*(\d+)_0*(\d+)(_\d+)?\s*$", str(row["clip"]))
         row["folder"] = f"{video[1]}_{video[2]}" if video else None
     trees: dict[Path, list[Found]] = {}
-    for folder in _folders_down(reading.root, 2):
-        video = re.fullmatch(r"0*(\d{1,3})_0*(\d+)", clip_name(folder))
-        if video:
-            name = f"{video[1]}_{video[2]}" + folder.name[len(clip_name(folder)) :]
-            trees.setdefault(folder.parent, []).append((int(video[1]), folder, name))
+    for found, folder in find_folders(reading.root, r"0*(\d{1,3})_0*(\d+)(_aligned)?", 2):
+        name = f"{found[1]}_{found[2]}{found[3] or ''}"
+        trees.setdefault(folder.parent, []).append((int(found[1]), folder, name))
     folders = _chosen(trees, reading, cropped, tree, "006_1, 006_2, ...")
     return read_coded(SAMM_LV, reading, rows, folders, expressions)
 
@@ -310,10 +309,3 @@ def _chosen(
             f"{reading.root} has no folders {called} in it or at most three folders below"
         )
     return without_suffix(trees[one_tree(trees, reading, cropped, tree)], reading, cropped)
-
-
-def _folders_down(root: Path, depth: int) -> Iterator[Path]:
-    for folder in subfolders(root):
-        yield folder
-        if depth:
-            yield from _folders_down(folder, depth - 1)

@@ -331,7 +331,7 @@ def read_coded(
         label = images = None
         if subject is not None and name is not None:
             label = f"{layout.folder.format(subject)}/{name}"
-            words = (str(row.get("folder") or name), f"{name}_{onset}")
+            words = [str(row.get("folder") or name)] + [f"{name}_{onset}"] * layout.named_by_onset
             keys = [(subject, word.lower()) for word in words if (subject, word.lower()) in folders]
             if keys:
                 folder = folders[keys[0]]
