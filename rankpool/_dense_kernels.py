@@ -5,8 +5,6 @@ busy cores OpenBLAS with its default of two made one rank_svm (T = 68, d = 16384
 of 2 to 6. Matrices are row-major, and those that are multiplied have rows padded to a multiple of 4.
 """
 
-# mypy: allow-untyped-defs, allow-untyped-decorators
-
 import numpy as np
 from numba import njit
 

@@ -9,8 +9,6 @@ dual whatever u is. The hinge has bound = C and q = 0, the squared hinge no boun
 bounds a pair curves the objective: these pairs are the window. Pairs are packed as in `_kernels.py`.
 """
 
-# mypy: allow-untyped-defs, allow-untyped-decorators
-
 from typing import NamedTuple
 
 import numpy as np
