@@ -190,16 +190,14 @@ def test_frames_of_different_size(tmp_path):
 @pytest.mark.parametrize(
     ("name", "image", "mode"),
     [
-        ("grey.png", Image.fromarray(np.full((8, 8), 1000, np.uint16)), "I;16"),
-        ("grey.tif", Image.fromarray(np.full((8, 8), 1000, np.uint16)), "I;16"),
         ("float.tif", Image.fromarray(np.full((8, 8), 0.5, np.float32)), "F"),
-        ("deep.pgm", b"P5 8 8 65535\n" + bytes(128), "I"),
-        ("twelve.pgm", b"P5 8 8 4095\n" + bytes(128), "I"),
+        ("long.tif", Image.fromarray(np.full((8, 8), 70_000, np.int32)), "I"),
+        ("negative.tif", Image.fromarray(np.full((8, 8), -1, np.int32)), "I"),
     ],
 )
 def test_deep_grey_images_are_refused_with_advice_not_clipped(tmp_path, name, image, mode):
     path = tmp_path / name
-    path.write_bytes(image) if isinstance(image, bytes) else image.save(path)
+    image.save(path)
     for read in (read_image, lambda path: read_clip(path.parent), lambda path: read_frames([path])):
         with pytest.raises(
             ClipError, match=rf"{name} has pixels of mode {mode}, but .* convert it to 8 bits"

@@ -6,21 +6,26 @@ import hashlib
 import io
 import os
 import re
+import warnings
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from itertools import islice
 from numbers import Real
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from scipy import fft, ndimage
 
 from .._checks import is_whole
 from .._extras import require
 from .._progress import progress_bar
+from ._errors import ClipError
+from ._images import IMAGES, Box, Pages, check_file, count_pages, decode_image
+from ._videos import reason_of, shown_frames, survey_video
 
 __all__ = [
     "ClipError",
@@ -35,18 +40,12 @@ __all__ = [
     "stabilise",
 ]
 
-Box = tuple[int, int, int, int]  # top, left, height, width
 Stabilise = Literal["integer", "subpixel"]
-
-_IMAGES = {".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".tif", ".tiff"}
+Damaged = Literal["raise", "keep"]
 
 # Beyond what any clip has: an option with such a number is a slip, and would end in a MemoryError.
 _MOST_PIXELS = 65_500  # of a side: a JPEG's limit
 _MOST_FRAMES = 100_000
-
-
-class ClipError(ValueError):
-    """A clip that cannot be read or has nothing to describe in it; the message says which and why."""
 
 
 def read_clip(
@@ -57,27 +56,35 @@ def read_clip(
     margin: float = 0.1,
     stabilise: Stabilise | None = None,
     n_frames: int | None = None,
+    damaged: Damaged = "raise",
     progress: bool | None = None,
 ) -> NDArray[np.uint8]:
-    """Read a video file or a folder of images as grey frames.
+    """Read a video file, a folder of images or an image file of several pages as grey frames.
+
+    Frames are turned and mirrored as a player or viewer shows them, by the display matrix of a video and the
+    EXIF orientation of an image. ``docs/clips.md`` says what is read, and what damage is found.
 
     Parameters
     ----------
     path : path
         A video file (needs the ``video`` extra), or a folder of images, whose names are put in order by
-        the numbers in them (``img9`` before ``img10``).
+        the numbers in them (``img9`` before ``img10``). A TIFF of several pages is a clip, and so is a folder
+        of such; an animated GIF, PNG or WebP is one by itself, and not a frame in a folder.
     size : (int, int) or None
         Height and width that every frame is resized to, in pixels; None keeps them as they are.
     face : bool, optional
         Crop all frames to one box, that of the largest face (`find_face`, needs the ``face`` extra). By
-        default a video is cropped and a folder is not, because the folders of micro-expression data
-        sets hold cropped faces already.
+        default a video and an animation are cropped, and images are not, because the folders of
+        micro-expression data sets hold cropped faces already.
     margin : float
         Border kept around the face on each side, as a fraction of its height and width.
     stabilise : {"integer", "subpixel"}, optional
         Undo the drift of the whole picture, as `microexpr.data.stabilise` does, after resizing.
     n_frames : int, optional
         Resample the clip in time to this many frames, as `microexpr.data.resample` does, last of all.
+    damaged : {"raise", "keep"}
+        Whether a video that was cut short or is damaged inside is a `ClipError`, or a UserWarning and the
+        frames that FFmpeg makes of it: some are absent then, or false in parts.
     progress : bool, optional
         Show a progress bar; by default only when standard error is a terminal.
 
@@ -92,32 +99,38 @@ def read_clip(
         If there is nothing at `path`.
     ClipError
         If a file is damaged or ends early, there is no image or no face, frames differ in size and `size`
-        is None, or an image is grey with more than 8 bits (`read_image`).
+        is None, some images have several pages, or more bits, and others do not, or a file is not a
+        regular one, or too large.
     ModuleNotFoundError
         If PyAV (videos) or scikit-image (faces) is needed and not installed.
     ValueError
-        If `size`, `margin`, `stabilise` or `n_frames` is none of those above.
+        If `size`, `margin`, `stabilise`, `n_frames` or `damaged` is none of those above.
     """
     check_options(stabilise, n_frames, size)
+    if damaged not in ("raise", "keep"):
+        raise ValueError(f'damaged is {damaged!r}; it must be "raise" or "keep"')
     _check_margin(margin)  # here too: below, an error while a video is read is taken for the video's
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file or folder")
-    if not path.is_dir():
+    if path.is_dir():
+        paths = image_paths(path)
+        if not paths:
+            raise ClipError(f"{path} holds no images ({', '.join(sorted(IMAGES))})")
+    elif path.suffix.lower() in IMAGES - {".gif"}:
+        paths = [path]
+        if face is None:
+            face = path.suffix.lower() not in (".tif", ".tiff") and count_pages(path, alone=True) > 1
+    else:
         crop = face is None or face
         if crop:
             require("finding the face in a video", "video", "face")
         else:
             require("reading a video", "video")
-        frames = _read_video(path, size, crop, margin, progress)
+        frames = _read_video(path, size, crop, margin, progress, keep=damaged == "keep")
         return _settle(frames, stabilise, n_frames)
-    paths = image_paths(path)
-    if not paths:
-        raise ClipError(f"{path} holds no images ({', '.join(sorted(_IMAGES))})")
-    box = None
-    if face:
-        box = _face_of(path, map(read_image, paths[:: max(1, len(paths) // 4)]), margin)
-    return read_frames(paths, size, box=box, stabilise=stabilise, n_frames=n_frames, progress=progress)
+    box = _face_of(path, _sample(paths), margin) if face else None
+    return _settle(_decode_all(paths, size, box, progress, alone=len(paths) == 1), stabilise, n_frames)
 
 
 def read_frames(
@@ -134,11 +147,11 @@ def read_frames(
     Parameters
     ----------
     paths : sequence of path
-        Image files of one size, or of any size if `size` is given.
+        Image files of one size, or of any size if `size` is given; or all of them TIFFs of several pages.
     size : (int, int) or None
         Height and width that every frame is resized to, in pixels.
     box : (top, left, height, width), optional
-        Part of every frame to keep, in pixels, cut out before resizing.
+        Part of every frame as it is shown to keep, in pixels, cut out before resizing.
     stabilise : {"integer", "subpixel"}, optional
         Undo the drift of the whole picture, as `microexpr.data.stabilise` does, after resizing.
     n_frames : int, optional
@@ -156,7 +169,8 @@ def read_frames(
         If there is no such file.
     ClipError
         If a file is damaged, there is none, they differ in size and `size` is None, `box` is not inside one,
-        or an image is grey with more than 8 bits (`read_image`).
+        some have several pages, or more bits, and others do not, or one is an animation, not a regular
+        file, or too large.
     ValueError
         If `size`, `box`, `stabilise` or `n_frames` is none of those above.
     """
@@ -193,13 +207,19 @@ def read_image(path: str | os.PathLike[str], size: tuple[int, int] | None = None
     340 x 280 resized to 128 x 128 up to 11 grey levels away, with other LTOGP codes at half of the pixels
     (simulated frames).
 
-    A grey image of 16 or 32 bits or of floats is a ClipError: which of its values is white is not in the file
-    (a camera of 12 bits fills 16 up to 4095), and a wrong guess would darken or clip it. Read such files with
-    imageio and give `microexpr.describe` the array, whose uint16 it takes exactly. Of an image in colour of
-    16 bits a channel, the upper 8 are read.
+    It is turned and mirrored as its EXIF orientation says. Of a grey image of 16 bits the upper 8 are read of
+    those that it fills: 8, 10, 12, 14 or 16, the fewest that hold its largest value, because a camera of 12
+    bits fills them up to 4095 and nothing in the file says so; in a clip, the fewest that hold all of its
+    frames'. `microexpr.describe` takes arrays of uint16 exactly. Floats and numbers below 0 or above 65535
+    are a ClipError. Of an image in colour of 16 bits a channel, the upper 8 are read. A file of several pages
+    is a ClipError: `read_clip` reads them.
     """
     check_options(None, None, size)
-    return _decode(path, path, None, size)
+    check_file(path)
+    pages = decode_image(path, path, size=size)
+    if pages.n_pages > 1:
+        raise ClipError(f"{path} has {pages.n_pages} pages; read_clip reads them as a clip")
+    return pages.frames[0]
 
 
 def resize(frame: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
@@ -373,11 +393,18 @@ def check_options(stabilise: Any, n_frames: Any, size: Any = None) -> None:
 
 
 def image_paths(folder: str | os.PathLike[str]) -> list[Path]:
-    """Image files of a folder, put in order by the numbers in their names."""
+    """Image files of a folder, put in order by the numbers in their names.
+
+    Folders are passed over whatever their names, and so are files whose names begin with a point
+    (``._img1.jpg`` is what macOS leaves in archives).
+    """
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder")
-    return sorted((p for p in folder.iterdir() if p.suffix.lower() in _IMAGES), key=_numbers_as_numbers)
+    with os.scandir(folder) as entries:
+        names = [entry.name for entry in entries if not (entry.name.startswith(".") or entry.is_dir())]
+    paths = (folder / name for name in names)
+    return sorted((path for path in paths if path.suffix.lower() in IMAGES), key=_numbers_as_numbers)
 
 
 def find_face(frames: Iterable[NDArray[np.uint8]], margin: float = 0.1) -> Box:
@@ -505,63 +532,75 @@ def _read(
         raise ValueError(f"box is {box!r}; it must be (top, left, height, width) in pixels")
     if len(paths) == 0:
         raise ClipError("the clip has no frames")
-    frames = []
+    frames = _decode_all(paths, size, box, progress, checksums=checksums)
+    return _settle(frames, stabilise, n_frames)
+
+
+def _decode_all(
+    paths: Sequence[str | os.PathLike[str]],
+    size: tuple[int, int] | None,
+    box: Box | None,
+    progress: bool | None,
+    *,
+    checksums: list[bytes] | None = None,
+    alone: bool = False,
+    bits: int = 0,
+) -> NDArray[np.uint8]:
+    """Decode image files, and append the length and CRC of each to `checksums`.
+
+    `alone` and `bits` are as for `decode_image`.
+    """
+    frames: list[NDArray[np.uint8]] = []
+    first: Pages | None = None
     for path in progress_bar(paths, "read", len(paths), "frame", progress, leave=False):
+        check_file(path)
         file: Any = path
         if checksums is not None:
             with open(path, "rb") as whole:
                 data = whole.read()
             checksums.append(_length_and_crc(data))
             file = io.BytesIO(data)
-        frames.append(_decode(file, path, box, size))
-        if frames[-1].shape != frames[0].shape:
-            raise ClipError(
-                f"{path} is {frames[-1].shape[0]} x {frames[-1].shape[1]} pixels but {Path(paths[0]).name} "
-                f"is {frames[0].shape[0]} x {frames[0].shape[1]}; give size=(height, width) to resize them"
-            )
-    return _settle(np.stack(frames), stabilise, n_frames)
-
-
-def _decode(
-    file: str | os.PathLike[str] | IO[bytes],
-    path: str | os.PathLike[str],
-    box: Box | None,
-    size: tuple[int, int] | None,
-) -> NDArray[np.uint8]:
-    """Decode the luma of an image file, cut the box out of it and resize that, without copies between."""
-    try:
-        with Image.open(file) as image:
-            if image.mode[0] in "IF":  # Pillow would clip these to 8 bits without a word
+        pages = decode_image(file, path, box=box, size=size, bits=bits, alone=alone)
+        if first is None:
+            first, bits = pages, pages.bits
+        one = Path(paths[0])
+        if (pages.n_pages > 1) != (first.n_pages > 1):
+            counts = f"{path} has {_counted_pages(pages)} and {one.name} has {_counted_pages(first)}"
+            raise ClipError(f"{counts}: the files of a clip must have one page each, or several each")
+        if (pages.bits > 0) != (first.bits > 0):
+            depths = f"{path} has {'16' if pages.bits else '8'} bits a pixel and {one.name} has not"
+            raise ClipError(f"{depths}: the images of a clip must be of one kind")
+        if pages.bits > bits:  # the frames before it were scaled by fewer
+            if checksums is not None:
+                checksums.clear()
+            return _decode_all(paths, size, box, progress, checksums=checksums, alone=alone, bits=pages.bits)
+        frames += pages.frames
+        for frame in pages.frames:
+            if frame.shape != frames[0].shape:
                 raise ClipError(
-                    f"{path} has pixels of mode {image.mode}, but images of 8 bits a channel are read: "
-                    "convert it to 8 bits, or give microexpr.describe the frames as an array of uint16"
+                    f"{path} is {frame.shape[0]} x {frame.shape[1]} pixels but {one.name} is "
+                    f"{frames[0].shape[0]} x {frames[0].shape[1]}; give size=(height, width) to resize them"
                 )
-            image.draft("L", image.size)  # a JPEG then decodes its luma only
-            grey = image if image.mode == "L" else image.convert("L")
-            if box is not None:
-                top, left, height, width = box
-                if left + width > grey.width or top + height > grey.height:  # Pillow would fill up with black
-                    raise ClipError(
-                        f"{path} is {grey.height} x {grey.width} pixels; box {box} is not inside it"
-                    )
-                grey = grey.crop((left, top, left + width, top + height))
-            if size is not None and grey.size != (size[1], size[0]):
-                grey = grey.resize((size[1], size[0]), Image.Resampling.BILINEAR)
-            return np.array(grey)
-    except (FileNotFoundError, ClipError):
-        raise
-    except (OSError, SyntaxError, ValueError) as error:  # the latter two: Pillow's for broken PNG, and PGM
-        raise ClipError(f"{path} is not a readable image: {_reason(error)}") from error
+    return np.stack(frames)
+
+
+def _counted_pages(pages: Pages) -> str:
+    return f"{pages.n_pages} pages" if pages.n_pages > 1 else "one page"
+
+
+def _sample(paths: Sequence[Path]) -> Iterator[NDArray[np.uint8]]:
+    """About five frames, spread over a clip."""
+    if len(paths) == 1:
+        every = max(1, count_pages(paths[0], alone=True) // 4)
+        yield from decode_image(paths[0], paths[0], alone=True, every=every).frames
+    else:
+        for path in paths[:: max(1, len(paths) // 4)]:
+            check_file(path)
+            yield decode_image(path, path, every=_MOST_FRAMES).frames[0]
 
 
 def _length_and_crc(data: bytes) -> bytes:
     return len(data).to_bytes(8, "little") + zlib.crc32(data).to_bytes(4, "little")
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, UnidentifiedImageError):  # Pillow names the object it read from, not the file
-        return "it is of no known image format"
-    return str(error)
 
 
 def _settle(frames: NDArray[np.uint8], method: Stabilise | None, n_frames: int | None) -> NDArray[np.uint8]:
@@ -576,34 +615,48 @@ def _check_margin(margin: float) -> None:
 
 
 def _read_video(
-    path: Path, size: tuple[int, int] | None, face: bool, margin: float, progress: bool | None
+    path: Path, size: tuple[int, int] | None, face: bool, margin: float, progress: bool | None, keep: bool
 ) -> NDArray[np.uint8]:
     import av
-    import imageio.v3 as iio
 
-    def decode() -> Iterable[NDArray[np.uint8]]:
-        return iio.imiter(path, plugin="pyav", format="gray")
+    found: list[str] = []
 
+    def damage(what: str) -> None:
+        if not keep:
+            unreadable = what if what.startswith("ends early") else f"is not a readable video: it {what}"
+            raise ClipError(f'{path} {unreadable}; damaged="keep" (--damaged) reads what is there')
+        if what not in found:
+            found.append(what)
+
+    check_file(path, np.inf)
     try:
-        # Packets are counted, not frames: some whole files announce frames that are not for showing.
-        with av.open(str(path)) as container:
-            announced = container.streams.video[0].frames
-            packets = sum(packet.size > 0 for packet in container.demux(video=0))
-        if packets < announced:
-            raise ClipError(f"{path} ends early: {packets} of its {announced} frames are there")
+        packets = survey_video(path, damage)
         box = None
         if face:
             # Decoded twice rather than kept: a long video at full size does not fit in memory.
-            box = _face_of(path, islice(decode(), 0, None, max(1, packets // 4)), margin)
-        shown = progress_bar(decode(), "read", packets or None, "frame", progress, leave=False)
-        frames = [_crop(frame, box, size) for frame in shown]
+            with closing(shown_frames(path, damage)) as shown:
+                box = _face_of(path, islice(shown, 0, None, max(1, packets // 4)), margin)
+        frames: list[NDArray[np.uint8]] = []
+        shape: tuple[int, ...] | None = None
+        with closing(shown_frames(path, damage)) as shown:
+            for frame in progress_bar(shown, "read", packets or None, "frame", progress, leave=False):
+                shape = shape or frame.shape
+                if frame.shape != shape and (face or size is None):
+                    sizes = f"{shape[0]} x {shape[1]} to {frame.shape[0]} x {frame.shape[1]} pixels"
+                    raise ClipError(f"{path} changes from {sizes} after {len(frames)} frames")
+                frames.append(_crop(frame, box, size))
     except ClipError:
         raise
-    except (OSError, ValueError, IndexError, av.error.FFmpegError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise ClipError(f"{path} is not a readable video: {reason}") from error
+    except IndexError as error:
+        raise ClipError(f"{path} is not a readable video: it has no pictures in it") from error
+    except (OSError, ValueError, av.error.FFmpegError) as error:
+        raise ClipError(f"{path} is not a readable video: {reason_of(error)}") from error
     if not frames:
         raise ClipError(f"{path} has no video frames")
+    if found:
+        more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+        kept = f'its {len(frames)} frames are kept, as damaged="keep" says'
+        warnings.warn(f"{path} {found[0]}{more}; {kept}", UserWarning, stacklevel=3)
     return np.stack(frames)
 
 
