@@ -46,8 +46,28 @@ class Pages(NamedTuple):
     bits: int  # of each pixel, as `decode_image` counts them; 0 if it has 8 for sure
 
 
+def open_file(path: str | os.PathLike[str]) -> IO[bytes]:
+    """Open an image file: a regular one, because others may have no end, and not too large."""
+    check_file(path, LARGEST_FILE)
+    try:
+        return open(path, "rb")
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise ClipError(f"{path} is not a readable image: {error.strerror}") from error
+
+
+def check_file(path: str | os.PathLike[str], most: float = np.inf) -> None:
+    """Raise a ClipError unless it is a regular file of at most so many bytes."""
+    status = os.stat(path)
+    if not stat.S_ISREG(status.st_mode):
+        raise ClipError(f"{path} is {'a folder' if stat.S_ISDIR(status.st_mode) else 'not a regular file'}")
+    if status.st_size > most:
+        raise ClipError(f"{path} has {status.st_size} bytes; images of up to {most} are read")
+
+
 def decode_image(
-    file: str | os.PathLike[str] | IO[bytes],
+    file: IO[bytes],
     path: str | os.PathLike[str],
     *,
     box: Box | None = None,
@@ -57,6 +77,9 @@ def decode_image(
     every: int = 1,
 ) -> Pages:
     """Decode the luma of an image file, turn it, cut the box out of it and resize that.
+
+    It takes an open file, because of one that it opens itself, uncompressed TIFFs, Pillow 13.0 mixes up the
+    pixels where the orientation makes columns of rows.
 
     Of a grey image of 16 bits a pixel the upper 8 are taken of those that it fills, 8, 10, 12, 14 or 16 of
     them, or of `bits` if that is more: the frames of one clip must be taken alike.
@@ -80,36 +103,25 @@ def decode_image(
                 frames.append(_fitted(grey, path, box, size))
             else:
                 return Pages(frames, len(pages), bits)
-    except (FileNotFoundError, ClipError):
+    except ClipError:
         raise
     # Pillow raises nearly anything about a damaged file: of 22,563 of them 168 were refused by what is none
     # of OSError, SyntaxError and ValueError.
     except Exception as error:
         raise ClipError(f"{path} is not a readable image: {_reason(error)}") from error
-    if not isinstance(file, str | os.PathLike):
-        file.seek(0)
+    file.seek(0)
     return decode_image(file, path, box=box, size=size, bits=needed, alone=alone, every=every)
 
 
-def count_pages(path: str | os.PathLike[str], alone: bool) -> int:
-    """How many pages `decode_image` would read."""
+def count_pages(file: IO[bytes], path: str | os.PathLike[str]) -> int:
+    """Count the pages of a file that is the clip."""
     try:
-        with Image.open(path) as image:
-            return len(_pages(image, path, alone))
-    except (FileNotFoundError, ClipError):
+        with Image.open(file) as image:
+            return len(_pages(image, path, alone=True))
+    except ClipError:
         raise
     except Exception as error:
         raise ClipError(f"{path} is not a readable image: {_reason(error)}") from error
-
-
-def check_file(path: str | os.PathLike[str], most: float = LARGEST_FILE) -> None:
-    """Raise a ClipError unless it is a regular file of at most so many bytes: others may have no end."""
-    status = os.stat(path)
-    if not stat.S_ISREG(status.st_mode):
-        kind = "a folder" if stat.S_ISDIR(status.st_mode) else "not a regular file"
-        raise ClipError(f"{path} is {kind}")
-    if status.st_size > most:
-        raise ClipError(f"{path} has {status.st_size} bytes; images of up to {most} are read")
 
 
 def _pages(image: Any, path: str | os.PathLike[str], alone: bool) -> Sequence[int]:

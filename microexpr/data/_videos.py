@@ -2,7 +2,7 @@
 
 FFmpeg conceals damage: of a file that was cut short, or whose bytes were changed, it gives the frames that it
 can make and says so in its log only, which PyAV turns off. Here the log is on while a file is read, and the
-bytes that the container's own header promises are counted. `docs/clips.md` says what is found and what is not.
+bytes that the container's own header promises are counted. `docs/clips.md` says what is found.
 """
 
 from __future__ import annotations
@@ -37,6 +37,9 @@ def survey_video(path: Path, damage: Callable[[str], None]) -> int:
     `damage` is called with what tells that the file is cut short or damaged, once for each such thing; it may
     raise. What PyAV raises passes through if the file cannot be opened at all.
     """
+    promised, size = _promised_bytes(path), os.path.getsize(path)
+    if promised is not None and promised > size:
+        damage(f"ends early: {size} of its {promised} bytes are there")
     count, end, gap, last = 0, 0.0, 0.0, math.nan
     with _listening() as lines, _opened(path) as container:
         stream = container.streams.video[0]
@@ -50,10 +53,7 @@ def survey_video(path: Path, damage: Callable[[str], None]) -> int:
                 gap = max(gap, start - last) if count else 0.0
                 last = start
                 count += 1
-        promised, size = _promised_bytes(path), os.path.getsize(path)
-        if promised is not None and promised > size:
-            damage(f"ends early: {size} of its {promised} bytes are there, frames up to {end:.3f} s")
-        elif promised is None and count < stream.frames:
+        if promised is None and count < stream.frames:
             # Packets are counted, not frames: some whole files announce frames that are not for showing.
             damage(f"ends early: {count} of its {stream.frames} frames are there")
         elif promised is None and container.duration and container.format.name.startswith(_TIMED):

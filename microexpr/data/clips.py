@@ -24,7 +24,7 @@ from .._checks import is_whole
 from .._extras import require
 from .._progress import progress_bar
 from ._errors import ClipError
-from ._images import IMAGES, Box, Pages, check_file, count_pages, decode_image
+from ._images import IMAGES, Box, Pages, check_file, count_pages, decode_image, open_file
 from ._videos import reason_of, shown_frames, survey_video
 
 __all__ = [
@@ -120,7 +120,7 @@ def read_clip(
     elif path.suffix.lower() in IMAGES - {".gif"}:
         paths = [path]
         if face is None:
-            face = path.suffix.lower() not in (".tif", ".tiff") and count_pages(path, alone=True) > 1
+            face = path.suffix.lower() not in (".tif", ".tiff") and _count(path) > 1
     else:
         crop = face is None or face
         if crop:
@@ -194,9 +194,17 @@ def content_digest(paths: Sequence[str | os.PathLike[str]]) -> bytes:
     """SHA-256 of the length (8 bytes) and CRC-32 (4 bytes) of each file in the order given, little-endian.
 
     Names play no part in it. CRC-32, because SHA-256 of every file took 5 % of what decoding it takes: these
-    checksums tell changed files from unchanged ones, and protect against nobody.
+    checksums tell changed files from unchanged ones, and protect against nobody. Raises an OSError if a file is
+    not there, or cannot be read.
     """
-    return hashlib.sha256(b"".join(_length_and_crc(Path(path).read_bytes()) for path in paths)).digest()
+    checksums = []
+    for path in paths:
+        try:
+            with open_file(path) as file:
+                checksums.append(_length_and_crc(file.read()))
+        except ClipError as error:
+            raise OSError(str(error)) from error
+    return hashlib.sha256(b"".join(checksums)).digest()
 
 
 def read_image(path: str | os.PathLike[str], size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
@@ -215,8 +223,8 @@ def read_image(path: str | os.PathLike[str], size: tuple[int, int] | None = None
     is a ClipError: `read_clip` reads them.
     """
     check_options(None, None, size)
-    check_file(path)
-    pages = decode_image(path, path, size=size)
+    with open_file(path) as file:
+        pages = decode_image(file, path, size=size)
     if pages.n_pages > 1:
         raise ClipError(f"{path} has {pages.n_pages} pages; read_clip reads them as a clip")
     return pages.frames[0]
@@ -553,14 +561,12 @@ def _decode_all(
     frames: list[NDArray[np.uint8]] = []
     first: Pages | None = None
     for path in progress_bar(paths, "read", len(paths), "frame", progress, leave=False):
-        check_file(path)
-        file: Any = path
-        if checksums is not None:
-            with open(path, "rb") as whole:
-                data = whole.read()
-            checksums.append(_length_and_crc(data))
-            file = io.BytesIO(data)
-        pages = decode_image(file, path, box=box, size=size, bits=bits, alone=alone)
+        with open_file(path) as file:
+            if checksums is not None:
+                data = file.read()
+                checksums.append(_length_and_crc(data))
+                file = io.BytesIO(data)
+            pages = decode_image(file, path, box=box, size=size, bits=bits, alone=alone)
         if first is None:
             first, bits = pages, pages.bits
         one = Path(paths[0])
@@ -591,12 +597,18 @@ def _counted_pages(pages: Pages) -> str:
 def _sample(paths: Sequence[Path]) -> Iterator[NDArray[np.uint8]]:
     """About five frames, spread over a clip."""
     if len(paths) == 1:
-        every = max(1, count_pages(paths[0], alone=True) // 4)
-        yield from decode_image(paths[0], paths[0], alone=True, every=every).frames
+        every = max(1, _count(paths[0]) // 4)
+        with open_file(paths[0]) as file:
+            yield from decode_image(file, paths[0], alone=True, every=every).frames
     else:
         for path in paths[:: max(1, len(paths) // 4)]:
-            check_file(path)
-            yield decode_image(path, path, every=_MOST_FRAMES).frames[0]
+            with open_file(path) as file:
+                yield decode_image(file, path, every=_MOST_FRAMES).frames[0]
+
+
+def _count(path: Path) -> int:
+    with open_file(path) as file:
+        return count_pages(file, path)
 
 
 def _length_and_crc(data: bytes) -> bytes:
@@ -628,7 +640,7 @@ def _read_video(
         if what not in found:
             found.append(what)
 
-    check_file(path, np.inf)
+    check_file(path)
     try:
         packets = survey_video(path, damage)
         box = None
