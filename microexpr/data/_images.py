@@ -22,9 +22,6 @@ IMAGES = frozenset(
 
 LARGEST_FILE = 1 << 30  # bytes
 
-# What Pillow finds EXIF or XMP under.
-_MAY_SAY = frozenset({"exif", "Raw profile type exif", "XML:com.adobe.xmp", "xmp"})
-
 _ORIENTATION, _PHOTOMETRIC, _BITS, _NEW_SUBFILE, _SUBFILE = 274, 262, 258, 254, 255  # tags of TIFF and EXIF
 
 _TURN = {
@@ -188,9 +185,12 @@ def _upper_bits(image: Any, path: str | os.PathLike[str], bits: int) -> tuple[Im
 
 def _orientation(image: Image.Image) -> int:
     """Orientation by EXIF, of a picture that is loaded: Pillow has turned a TIFF already."""
-    if image.format == "TIFF" or not _MAY_SAY.intersection(image.info):
-        return 1  # looking for EXIF that is not there would take 4 % of what decoding a small JPEG takes
-    return image.getexif().get(_ORIENTATION, 1)
+    if image.format == "TIFF" or not ("exif" in image.info or "Raw profile type exif" in image.info):
+        return 1
+    try:
+        return image.getexif().get(_ORIENTATION, 1)
+    except Exception:  # as for a damaged image; but this one is not, and viewers show it as it is
+        return 1
 
 
 def _fitted(

@@ -53,7 +53,7 @@ def survey_video(path: Path, damage: Callable[[str], None]) -> int:
                 gap = max(gap, start - last) if count else 0.0
                 last = start
                 count += 1
-        if promised is None and count < stream.frames:
+        if promised is None and count < stream.frames <= size:  # more frames than bytes: not known yet
             # Packets are counted, not frames: some whole files announce frames that are not for showing.
             damage(f"ends early: {count} of its {stream.frames} frames are there")
         elif promised is None and container.duration and container.format.name.startswith(_TIMED):
@@ -74,10 +74,12 @@ def shown_frames(path: Path, damage: Callable[[str], None]) -> Generator[NDArray
     with _listening() as lines, _opened(path) as container:
         stream = container.streams.video[0]
         decoder = stream.codec_context
+        if decoder is None:
+            raise ValueError("there is no decoder for it")
         decoder.options = {"err_detect": "crccheck"}
         decoder.thread_count = 1  # PyAV does not say whose the lines are that another thread logs
         lines.clear()  # opening it decodes its beginning, of which the same is logged again
-        count, place = 0, ""
+        count, place, matrix = 0, "", (1, 0, 0, 1)
         for packet in _packets(container, stream, damage):
             if packet is not None and packet.pts is not None:
                 place = f" at {float(packet.pts * packet.time_base):.3f} s"
@@ -95,7 +97,8 @@ def shown_frames(path: Path, damage: Callable[[str], None]) -> Generator[NDArray
                 if frame.is_corrupt:
                     damage(f"is damaged{where}: FFmpeg marks a frame there as corrupt")
                 count += 1
-                yield _turned(frame.to_ndarray(format="gray"), _display_matrix(frame))
+                matrix = _display_matrix(frame) or matrix  # an H.264 stream says it once for many frames
+                yield _turned(frame.to_ndarray(format="gray"), matrix)
 
 
 def reason_of(error: Exception) -> str:
@@ -164,14 +167,14 @@ def _tell(lines: list[tuple[int, str, str]], whose: str, damage: Callable[[str],
         damage(f"is damaged{where}: {errors[0]} ({whose})")
 
 
-def _display_matrix(frame: Any) -> tuple[int, int, int, int]:
+def _display_matrix(frame: Any) -> tuple[int, int, int, int] | None:
     """Return what turns and mirrors in the display matrix: (a, b, c, d), x' = ax + cy and y' = bx + dy."""
     for k in range(len(frame.side_data)):
         data = frame.side_data[k]
         if data.type.name == "DISPLAYMATRIX":
             a, b, _, c, d = struct.unpack("=5i", bytes(data)[:20])
             return a, b, c, d
-    return 1, 0, 0, 1
+    return None
 
 
 def _turned(frame: NDArray[np.uint8], matrix: tuple[int, int, int, int]) -> NDArray[np.uint8]:

@@ -194,8 +194,8 @@ def content_digest(paths: Sequence[str | os.PathLike[str]]) -> bytes:
     """SHA-256 of the length (8 bytes) and CRC-32 (4 bytes) of each file in the order given, little-endian.
 
     Names play no part in it. CRC-32, because SHA-256 of every file took 5 % of what decoding it takes: these
-    checksums tell changed files from unchanged ones, and protect against nobody. Raises an OSError if a file is
-    not there, or cannot be read.
+    checksums tell changed files from unchanged ones, and protect against nobody. An OSError if a
+    file cannot be read.
     """
     checksums = []
     for path in paths:
