@@ -20,7 +20,7 @@ N = 16
 # Name: container, codec, options of the container, options of the codec.
 VIDEOS = {
     "h264.mkv": ("matroska", "libx264", {}, {}),
-    "ffv1.mkv": ("matroska", "ffv1", {}, {}),
+    "ffv1.mkv": ("matroska", "ffv1", {}, {"level": "3", "slicecrc": "1"}),
     "mjpeg.mkv": ("matroska", "mjpeg", {}, {}),
     "live.mkv": ("matroska", "libx264", {"live": "1"}, {}),
     "vp8.webm": ("webm", "libvpx", {}, {}),
@@ -34,7 +34,7 @@ VIDEOS = {
     "wmv2.wmv": ("asf", "wmv2", {}, {}),
     "mjpeg.avi": ("avi", "mjpeg", {}, {}),
     "mpeg4.avi": ("avi", "mpeg4", {}, {}),
-    "ffv1.avi": ("avi", "ffv1", {}, {}),
+    "ffv1.avi": ("avi", "ffv1", {}, {"level": "3", "slicecrc": "1"}),
     "raw.avi": ("avi", "rawvideo", {}, {}),
     "h264.mp4": ("mp4", "libx264", {}, {}),
     "mpeg4.mp4": ("mp4", "mpeg4", {}, {}),
