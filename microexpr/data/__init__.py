@@ -4,21 +4,19 @@ from ._reading import Problem, report
 from .classes import PUBLISHED, combine, select_classes
 from .clips import (
     ClipError,
-    drift,
     find_face,
     image_paths,
     read_clip,
     read_frames,
     read_image,
-    resample,
     resize,
-    stabilise,
 )
 from .datasets import DATASETS, read_dataset
 from .later_readers import read_4dme, read_casme3_c, read_mmew
 from .long_videos import read_casme_sq, read_samm_lv, read_smic_e
 from .readers import read_casme, read_casme2, read_casme3, read_manifest, read_samm, read_smic
 from .simulation import CLASSES, PROPORTIONS, draw_face, motion_field, simulate
+from .stabilisation import drift, resample, stabilise
 
 __all__ = [
     "CLASSES",
