@@ -21,6 +21,7 @@ from ._progress import progress_bar
 from ._store_format import Blocks, ClipFeatures, Kind
 from .data import Problem
 from .data.clips import check_options, read_frames, read_frames_and_digest
+from .data.stabilisation import PER_GREY_LEVEL, Grey, Stabilise
 from .features import Features, FrameFunction, as_blocks, as_features, as_json, name_and_parameters
 from .pipeline import Pooling, check_recipe, describe
 from .store import ALGORITHM, FeatureStore
@@ -77,7 +78,8 @@ def extract(
     *,
     blocks: Blocks | Sequence[Blocks] = (8, 8),
     size: tuple[int, int] = (128, 128),
-    stabilise: Literal["integer", "subpixel"] | None = None,
+    stabilise: Stabilise | None = None,
+    blur: float | None = None,
     n_frames: int | None = None,
     features: FrameFunction | Features | Sequence[FrameFunction | Features] | None = None,
     pooling: Literal["rank"] | Pooling = "rank",
@@ -99,7 +101,7 @@ def extract(
         Number of blocks down and across; the frames are decoded once for all of a list.
     size : (int, int)
         Height and width that every frame is resized to, in pixels.
-    stabilise, n_frames
+    stabilise, blur, n_frames
         As in `microexpr.read_clip`; off by default.
     features : callable, Features or list of those, optional
         What describes the frames instead of LTOGP, as in `microexpr.describe`; the frames are decoded once
@@ -141,8 +143,8 @@ def extract(
     _check_table(table)
     effective_n_jobs(n_jobs)  # raises here what `Parallel` would raise after the store was made
     functions = _functions(blocks, features)
-    parameters = _parameters(blocks, size, stabilise, n_frames, features, pooling, options)
-    reading = {"size": size, "stabilise": stabilise, "n_frames": n_frames}
+    parameters = _parameters(blocks, size, stabilise, blur, n_frames, features, pooling, options)
+    reading = {"size": size, "stabilise": stabilise, "blur": blur, "n_frames": n_frames}
     options = {**options, "pooling": pooling}
     problems: dict[int, Problem] = {}
     lengths: dict[Kind, int] = {}
@@ -244,8 +246,14 @@ def _clip(
                 rows[kind] = describe(stack, features=function, **options)
     except (OSError, ValueError) as error:
         return str(error)
-    mean = np.rint(stack.sum(axis=0, dtype=np.uint32) / len(stack)) if for_store else np.empty(0)
-    return ClipFeatures(rows, content, len(stack), mean.astype(np.uint8))
+    return ClipFeatures(rows, content, len(stack), _mean(stack) if for_store else np.empty(0, np.uint8))
+
+
+def _mean(frames: Grey) -> NDArray[np.uint8]:
+    """Mean frame in grey levels of 8 bits."""
+    unit = PER_GREY_LEVEL if frames.dtype == np.uint16 else 1
+    mean = np.rint(frames.sum(axis=0, dtype=np.uint64) / (unit * len(frames)))
+    return np.minimum(mean, 255).astype(np.uint8)
 
 
 def _other_length(clip: ClipFeatures, lengths: dict[Kind, int]) -> str:
@@ -310,6 +318,7 @@ def _parameters(
     blocks: Any,
     size: tuple[int, int],
     stabilise: Any,
+    blur: Any,
     n_frames: Any,
     features: Any,
     pooling: Any,
@@ -318,7 +327,7 @@ def _parameters(
     """Return what all features of a store depend on besides frames, defaults included, as JSON types."""
     if size is None:
         raise ValueError("size is None; features of frames of different sizes would not compare")
-    check_options(stabilise, n_frames, size)
+    check_options(stabilise, n_frames, size, blur)
     # Of `describe`, and no parameter of the features or an argument of `extract`.
     others = ("frames", "blocks", "n_jobs", "histograms", "full_output", "features", "pooling")
     signature = inspect.signature(describe).parameters.items()
@@ -329,6 +338,8 @@ def _parameters(
     for function in features if isinstance(features, list | tuple) else [features]:
         check_recipe(function, pooling, blocks=blocks, **options)
     chosen = {"size": size, "stabilise": stabilise, "n_frames": n_frames, **defaults, **options}
+    if blur:  # noted only then: stores made before there was one stay valid
+        chosen["blur"] = float(blur)
     if not isinstance(pooling, str):
         chosen["pooling"] = name_and_parameters(pooling)
     return as_json(chosen)

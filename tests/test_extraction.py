@@ -1,11 +1,14 @@
 """From a table of clips to features, in memory."""
 
 import numpy as np
+import pandas as pd
 import pytest
+from PIL import Image
 
 import microexpr
 from microexpr import describe, extract, read_casme2
 from microexpr.data import read_frames
+from microexpr.store import StoreError
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +37,16 @@ def test_the_frames_are_decoded_once(table, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "options", [{"stabilise": "integer"}, {"stabilise": "subpixel"}, {"n_frames": 9}, {"size": (64, 50)}]
+    "options",
+    [
+        {"stabilise": "integer"},
+        {"stabilise": "subpixel"},
+        {"stabilise": "tiles"},
+        {"blur": 1},
+        {"stabilise": "tiles", "blur": 0.5, "n_frames": 9},
+        {"n_frames": 9},
+        {"size": (64, 50)},
+    ],
 )
 def test_options_of_the_frames(table, options):
     X = extract(table, blocks=(2, 2), **options).X
@@ -90,7 +102,11 @@ def test_no_clip_at_all(table, tmp_path):
         ({"blocks": [(8, 8, 8)]}, ValueError, "each at least 1"),
         ({"blocks": []}, ValueError, "each at least 1"),
         ({"blocks": (2.5, 2)}, ValueError, "each at least 1"),
-        ({"stabilise": "yes"}, ValueError, 'stabilise is \'yes\'; it must be "integer", "subpixel" or None'),
+        (
+            {"stabilise": "yes"},
+            ValueError,
+            'stabilise is \'yes\'; it must be "integer", "subpixel", "tiles" or None',
+        ),
         ({"n_frames": 1}, ValueError, "n_frames is 1; it must be a whole number of at least 2"),
         ({"n_frames": 2.5}, ValueError, "n_frames is 2.5"),
         ({"size": (0, 128)}, ValueError, r"size is \(0, 128\)"),
@@ -105,3 +121,38 @@ def test_no_clip_at_all(table, tmp_path):
 def test_wrong_options(table, options, error, words):
     with pytest.raises(error, match=words):
         extract(table, **options)
+
+
+def test_a_store_of_frames_in_256ths_of_a_grey_level(table, tmp_path):
+    """Its mean frame is one of 8 bits, and it says what was done to the frames."""
+    plain = extract(table, tmp_path / "plain.zarr", blocks=(2, 2))
+    assert "blur" not in plain.store.parameters  # as in stores made before there was one
+    options = {"blocks": (2, 2), "stabilise": "tiles"}
+    kept = extract(table, tmp_path / "x.zarr", **options, blur=1)
+    assert kept.store.parameters["stabilise"] == "tiles"
+    assert kept.store.parameters["blur"] == 1.0
+    np.testing.assert_array_equal(kept.X, extract(table, **options, blur=1).X)
+    assert abs(kept.store.mean_face() - plain.store.mean_face()).mean() < 3
+    assert extract(table, tmp_path / "x.zarr", **options, blur=1.0).n_skipped == 6
+    for blur in (None, 2):
+        with pytest.raises(StoreError, match=r"x\.zarr was made with blur=1\.0, not blur="):
+            extract(table, tmp_path / "x.zarr", **options, blur=blur)
+    for off in (None, 0):
+        assert extract(table, tmp_path / "plain.zarr", blocks=(2, 2), blur=off).n_skipped == 6
+
+
+def test_the_mean_of_white_frames_of_16_bits_is_white(tmp_path):
+    """Splines go beyond 255, to 65535 256ths of a grey level: 256 of 8 bits would come round to black."""
+    rng = np.random.default_rng(0)
+    frames = np.where(rng.random((2, 32, 32)) < 0.5, 0, 255).astype(np.uint8)
+    frames[:, 8:24, 8:24] = 255
+    paths = [tmp_path / f"{number}.png" for number in range(6)]
+    for path, frame in zip(paths, frames[[0, 1, 1, 1, 1, 1]], strict=True):
+        Image.fromarray(frame).save(path)
+    table = pd.DataFrame([{"dataset": "x", "subject": "1", "clip": "1", "emotion": "a", "frames": paths}])
+    table[["onset", "apex", "offset", "action_units"]] = [1, 1, 2, ""]
+    options = {"blocks": (2, 2), "size": (32, 32), "stabilise": "tiles"}
+    stored = extract(table, tmp_path / "x.zarr", **options).store.mean_face()
+    means = read_frames(paths, (32, 32), stabilise="tiles").mean(axis=0) / 256
+    assert means.max() > 255.5
+    assert abs(stored - means).max() < 1

@@ -6,6 +6,7 @@ import hashlib
 import io
 import os
 import re
+import sys
 import warnings
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -25,7 +26,7 @@ from .._progress import progress_bar
 from ._errors import ClipError
 from ._images import IMAGES, Box, Pages, check_file, count_pages, decode_image, open_file
 from ._videos import reason_of, shown_frames, survey_video
-from .stabilisation import Stabilise, check_n_frames, check_stabilise, resample, stabilise
+from .stabilisation import Grey, Stabilise, check_blur, check_n_frames, check_stabilise, settle
 
 __all__ = [
     "ClipError",
@@ -50,10 +51,11 @@ def read_clip(
     face: bool | None = None,
     margin: float = 0.1,
     stabilise: Stabilise | None = None,
+    blur: float | None = None,
     n_frames: int | None = None,
     damaged: Damaged = "raise",
     progress: bool | None = None,
-) -> NDArray[np.uint8]:
+) -> Grey:
     """Read a video file, a folder of images or an image file of several pages as grey frames.
 
     Frames are turned and mirrored as a player or viewer shows them, by the display matrix of a video and the
@@ -73,8 +75,11 @@ def read_clip(
         micro-expression data sets hold cropped faces already.
     margin : float
         Border kept around the face on each side, as a fraction of its height and width.
-    stabilise : {"integer", "subpixel"}, optional
+    stabilise : {"tiles", "integer", "subpixel"}, optional
         Undo the drift of the whole picture, as `microexpr.data.stabilise` does, after resizing.
+    blur : float, optional
+        Standard deviation of a Gaussian that the frames are blurred with after that, in pixels; None or 0 is
+        off.
     n_frames : int, optional
         Resample the clip in time to this many frames, as `microexpr.data.resample` does, last of all.
     damaged : {"raise", "keep"}
@@ -86,7 +91,7 @@ def read_clip(
     Returns
     -------
     ndarray of shape (T, height, width), uint8
-        The frames' luma.
+        The frames' luma; with ``stabilise="tiles"`` or `blur` in 256ths of a grey level, as uint16.
 
     Raises
     ------
@@ -99,9 +104,9 @@ def read_clip(
     ModuleNotFoundError
         If PyAV (videos) or scikit-image (faces) is needed and not installed.
     ValueError
-        If `size`, `margin`, `stabilise`, `n_frames` or `damaged` is none of those above.
+        If `size`, `margin`, `stabilise`, `blur`, `n_frames` or `damaged` is none of those above.
     """
-    check_options(stabilise, n_frames, size)
+    check_options(stabilise, n_frames, size, blur)
     if damaged not in ("raise", "keep"):
         raise ValueError(f'damaged is {damaged!r}; it must be "raise" or "keep"')
     _check_margin(margin)  # here too: below, an error while a video is read is taken for the video's
@@ -123,9 +128,10 @@ def read_clip(
         else:
             require("reading a video", "video")
         frames = _read_video(path, size, crop, margin, progress, keep=damaged == "keep")
-        return _settle(frames, stabilise, n_frames)
+        return settle(frames, stabilise, blur, n_frames)
     box = _face_of(path, _sample(paths), margin) if face else None
-    return _settle(_decode_all(paths, size, box, progress, alone=len(paths) == 1), stabilise, n_frames)
+    frames = _decode_all(paths, size, box, progress, alone=len(paths) == 1)
+    return settle(frames, stabilise, blur, n_frames)
 
 
 def read_frames(
@@ -134,9 +140,10 @@ def read_frames(
     *,
     box: Box | None = None,
     stabilise: Stabilise | None = None,
+    blur: float | None = None,
     n_frames: int | None = None,
     progress: bool | None = None,
-) -> NDArray[np.uint8]:
+) -> Grey:
     """Read image files, in the order given, as grey frames.
 
     Parameters
@@ -147,8 +154,11 @@ def read_frames(
         Height and width that every frame is resized to, in pixels.
     box : (top, left, height, width), optional
         Part of every frame as it is shown to keep, in pixels, cut out before resizing.
-    stabilise : {"integer", "subpixel"}, optional
+    stabilise : {"tiles", "integer", "subpixel"}, optional
         Undo the drift of the whole picture, as `microexpr.data.stabilise` does, after resizing.
+    blur : float, optional
+        Standard deviation of a Gaussian that the frames are blurred with after that, in pixels; None or 0 is
+        off.
     n_frames : int, optional
         Resample the clip in time to this many frames, as `microexpr.data.resample` does, last of all.
     progress : bool, optional
@@ -157,6 +167,7 @@ def read_frames(
     Returns
     -------
     ndarray of shape (T, height, width), uint8
+        With ``stabilise="tiles"`` or `blur` in 256ths of a grey level, as uint16.
 
     Raises
     ------
@@ -167,9 +178,9 @@ def read_frames(
         some have several pages, or more bits, and others do not, or one is an animation, not a regular
         file, or too large.
     ValueError
-        If `size`, `box`, `stabilise` or `n_frames` is none of those above.
+        If `size`, `box`, `stabilise`, `blur` or `n_frames` is none of those above.
     """
-    return _read(paths, size, box, stabilise, n_frames, progress, None)
+    return _read(paths, size, box, stabilise, blur, n_frames, progress, None)
 
 
 def read_frames_and_digest(
@@ -177,11 +188,12 @@ def read_frames_and_digest(
     size: tuple[int, int],
     *,
     stabilise: Stabilise | None = None,
+    blur: float | None = None,
     n_frames: int | None = None,
-) -> tuple[NDArray[np.uint8], bytes]:
+) -> tuple[Grey, bytes]:
     """Read frames as `read_frames` does, and the `content_digest` of their files from the same bytes."""
     checksums: list[bytes] = []
-    frames = _read(paths, size, None, stabilise, n_frames, False, checksums)
+    frames = _read(paths, size, None, stabilise, blur, n_frames, False, checksums)
     return frames, hashlib.sha256(b"".join(checksums)).digest()
 
 
@@ -236,9 +248,10 @@ def resize(frame: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]
     return np.asarray(Image.fromarray(frame).resize((size[1], size[0]), Image.Resampling.BILINEAR))
 
 
-def check_options(stabilise: Any, n_frames: Any, size: Any = None) -> None:
+def check_options(stabilise: Any, n_frames: Any, size: Any = None, blur: Any = None) -> None:
     """Raise a ValueError unless these are what `read_frames` takes."""
     check_stabilise(stabilise)
+    check_blur(blur)
     check_n_frames(n_frames)
     if size is not None and not _are_whole(size, 2, least=1, most=_MOST_PIXELS):
         raise ValueError(
@@ -356,11 +369,12 @@ def _read(
     size: tuple[int, int] | None,
     box: Box | None,
     stabilise: Stabilise | None,
+    blur: float | None,
     n_frames: int | None,
     progress: bool | None,
     checksums: list[bytes] | None,
-) -> NDArray[np.uint8]:
-    check_options(stabilise, n_frames, size)
+) -> Grey:
+    check_options(stabilise, n_frames, size, blur)
     if isinstance(paths, (str, bytes, os.PathLike)):
         raise ValueError(f"paths is {paths!r}; it must be a sequence of paths (read_clip reads a folder)")
     if box is not None and not (_are_whole(box, 4, 0, _MOST_PIXELS) and box[2] > 0 < box[3]):
@@ -368,7 +382,7 @@ def _read(
     if len(paths) == 0:
         raise ClipError("the clip has no frames")
     frames = _decode_all(paths, size, box, progress, checksums=checksums)
-    return _settle(frames, stabilise, n_frames)
+    return settle(frames, stabilise, blur, n_frames)
 
 
 def _decode_all(
@@ -430,7 +444,7 @@ def _sample(paths: Sequence[Path]) -> Iterator[NDArray[np.uint8]]:
     else:
         for path in paths[:: max(1, len(paths) // 4)]:
             with open_file(path) as file:
-                yield decode_image(file, path, every=_MOST_FRAMES).frames[0]
+                yield decode_image(file, path, every=sys.maxsize).frames[0]
 
 
 def _count(path: Path) -> int:
@@ -440,12 +454,6 @@ def _count(path: Path) -> int:
 
 def _length_and_crc(data: bytes) -> bytes:
     return len(data).to_bytes(8, "little") + zlib.crc32(data).to_bytes(4, "little")
-
-
-def _settle(frames: NDArray[np.uint8], method: Stabilise | None, n_frames: int | None) -> NDArray[np.uint8]:
-    if method is not None:
-        frames = stabilise(frames, method)
-    return frames if n_frames is None else resample(frames, n_frames)
 
 
 def _check_margin(margin: float) -> None:
