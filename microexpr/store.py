@@ -44,7 +44,7 @@ __all__ = ["FeatureStore", "StoreError"]
 
 #: Raised by one whenever the same frames and parameters would give other features than before: what older
 #: versions wrote is then computed again.
-ALGORITHM = 1
+ALGORITHM = 2
 
 _ABSENT, _OUTDATED, _DAMAGED = "not extracted", "outdated", "damaged"
 

@@ -163,7 +163,7 @@ def test_a_changed_clip_is_outdated_in_the_grids_not_asked_for(filled, path, tab
 
 def test_a_new_algorithm_outdates_everything(path, table, monkeypatch):
     fill(path, table[:5])
-    monkeypatch.setattr(microexpr.store, "ALGORITHM", 2)
+    monkeypatch.setattr(microexpr.store, "ALGORITHM", microexpr.store.ALGORITHM + 1)
     assert FeatureStore(path).missing((2, 2)) == [(k, "outdated") for k in range(5)]
     clips = fill(path, table[:5])
     assert clips.n_computed == 5
