@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 import microexpr
-from microexpr.cli import _jobs, _parser, _say_once, main
+from microexpr._options import jobs
+from microexpr.cli import _parser, _say_once, main
 from microexpr.store import FeatureStore
 
 DEMO = ["--subjects", "3", "--clips", "15", "--frames", "5", "8", "--size", "68", "56", "--n-features", "40"]
@@ -158,7 +159,7 @@ def test_without_the_extras(tmp_path, videos):
 WRONG = {
     int: ["nan", "1.5", "-7", "0", "1" + 20 * "0", "", "x"],
     float: ["nan", "inf", "-inf", "-1", "0", "1e300", "", "x"],
-    _jobs: ["nan", "1.5", "0", "1" + 20 * "0", "", "x"],
+    jobs: ["nan", "1.5", "0", "1" + 20 * "0", "", "x"],
 }
 RIGHT = {
     "--noise": ["0"],

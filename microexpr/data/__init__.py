@@ -14,13 +14,13 @@ from .clips import (
     resize,
     stabilise,
 )
+from .manifests import read_manifest
 from .readers import (
     DATASETS,
     read_casme,
     read_casme2,
     read_casme3,
     read_dataset,
-    read_manifest,
     read_samm,
     read_smic,
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -81,28 +80,6 @@ def sheet_rows(
     return path, [
         (row + 1, {key: None if at is None else cells.iat[row, at] for key, at in columns.items()})
         for row in range(header + 1, len(cells))
-    ]
-
-
-def csv_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
-    """Rows of a manifest, numbered as a spreadsheet program does."""
-    import pandas as pd
-
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-        separator = max(",;\t", key=text.partition("\n")[0].count)
-        cells = pd.read_csv(
-            io.StringIO(text), sep=separator, dtype=str, index_col=False, skip_blank_lines=False
-        )
-    except ValueError as error:  # not UTF-8, nothing in it, or more cells than columns
-        raise ValueError(f"{path} is not a CSV file in UTF-8: {error}") from error
-    cells = cells.fillna("").apply(lambda column: column.str.strip())
-    cells.columns = cells.columns.str.strip().str.lower().str.replace(" ", "_")
-    absent = [name for name in ("folder", "subject", "emotion") if name not in cells]
-    if absent:
-        raise ValueError(f"{path} has no column {', '.join(absent)}; it has {', '.join(cells)}")
-    return [
-        (number, row) for number, row in enumerate(cells.to_dict("records"), start=2) if any(row.values())
     ]
 
 

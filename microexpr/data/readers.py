@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from ._folders import clip_folders, smic_clip_folders
 from ._layouts import CASME, CASME2, CASME3, EMOTIONS, SAMM, SMIC_EMOTIONS, Layout, is_slip
 from ._reading import Fault, Reading, StrPath, counted
-from ._sheets import csv_rows, is_blank, read_emotion, read_number, read_subject, read_text, sheet_rows
+from ._sheets import is_blank, read_emotion, read_number, read_subject, read_text, sheet_rows
+from .manifests import read_manifest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,7 +25,6 @@ __all__ = [
     "read_casme2",
     "read_casme3",
     "read_dataset",
-    "read_manifest",
     "read_samm",
     "read_smic",
 ]
@@ -194,73 +194,6 @@ def read_smic(
                 action_units="",
                 frames=frames,
             )
-    return reading.table()
-
-
-def read_manifest(path: StrPath, *, strict: bool = False, allow_gaps: bool = False) -> pd.DataFrame:
-    r"""Read any folders of frames that a CSV file lists.
-
-    Parameters
-    ----------
-    path : path
-        CSV file (comma, semicolon or tab, UTF-8) whose first line names its columns: ``folder`` (of the
-        clip's frames, relative to the CSV file), ``subject`` and ``emotion``; and, if they are there,
-        ``clip`` (default: the folder's name), ``onset`` and ``offset`` (frame numbers; default: the
-        folder's first and last), ``apex``, ``action_units`` and ``dataset`` (default: the CSV file's
-        name). Further columns are ignored. Any word is an emotion here.
-    strict, allow_gaps
-        As for `read_casme`, as are the result and the errors.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> from pathlib import Path
-    >>> from microexpr.data import read_manifest
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     for number in (8, 9, 10):
-    ...         image = Path(folder, "anna", "smile", f"{number}.png")
-    ...         image.parent.mkdir(parents=True, exist_ok=True)
-    ...         image.touch()
-    ...     manifest = Path(folder, "mine.csv")
-    ...     _ = manifest.write_text("folder,subject,emotion\nanna/smile,Anna,Happy\n")
-    ...     table = read_manifest(manifest)
-    >>> table[["dataset", "subject", "clip", "emotion", "onset", "offset"]]
-      dataset subject   clip    emotion  onset  offset
-    0    mine    Anna  smile  happiness      8      10
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file; a manifest is a CSV file")
-    reading = Reading("manifest", path.parent, strict, allow_gaps)
-    reading.source = reading.sheet = path
-    for number, row in csv_rows(path):
-        where = f"{path.name}, row {number}"
-        try:
-            subject, emotion = read_text(row, "subject"), read_emotion(row["emotion"], "emotion")
-            folder = path.parent / read_text(row, "folder").replace("\\", "/")
-            if not folder.is_dir():
-                raise Fault("folder", f"there is no folder {row['folder']}")
-            images = reading.images(folder)
-            onset = read_number(row["onset"], "onset") if row.get("onset") else min(images)
-            offset = read_number(row["offset"], "offset") if row.get("offset") else max(images)
-            apex = read_number(row["apex"], "apex") if row.get("apex", "") not in ("", "/") else None
-            clip = row.get("clip") or folder.name
-            frames = reading.select(images, onset, offset, f"clip {subject}/{clip}", where)
-        except Fault as fault:
-            reading.leave_out(where, [fault])
-            continue
-        reading.add(
-            where,
-            dataset=row.get("dataset") or path.stem,
-            subject=subject,
-            clip=clip,
-            emotion=emotion,
-            onset=onset,
-            apex=apex,
-            offset=offset,
-            action_units=row.get("action_units", ""),
-            frames=frames,
-        )
     return reading.table()
 
 
