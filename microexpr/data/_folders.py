@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from .._wording import option
 from ._layouts import Layout, folder_pattern
 from ._reading import Reading
 
@@ -85,8 +86,8 @@ def _one_tree(trees: Mapping[Path, Any], reading: Reading, cropped: bool | None)
         cropped = any(kinds.values())
         if cropped and not all(kinds.values()):
             reading.notes.append(
-                f"{reading.root} holds raw and cropped frames: the cropped ones are read (cropped=False "
-                "reads the others)"
+                f"{reading.root} holds raw and cropped frames: the cropped ones are read "
+                f"({option('cropped', False)} reads the others)"
             )
     chosen = [parent for parent, kind in kinds.items() if kind == cropped]
     if not chosen:

@@ -2,32 +2,55 @@
 
 from __future__ import annotations
 
-import io
-from pathlib import Path
-from typing import TYPE_CHECKING
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path, PureWindowsPath
+from typing import TYPE_CHECKING, Any
 
+from .._wording import option
 from ._reading import Fault, Reading, StrPath
 from ._sheets import read_emotion, read_number, read_text
+from ._workbooks import Formula, is_blank, read_pages
 
 if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["read_manifest"]
 
+_YES, _NO = ("1", "true", "x", "y", "yes"), ("", "0", "false", "n", "no")
 
-def read_manifest(path: StrPath, *, strict: bool = False, allow_gaps: bool = False) -> pd.DataFrame:
-    r"""Read any folders of frames that a CSV file lists.
+
+def read_manifest(
+    path: StrPath,
+    *,
+    strict: bool = False,
+    allow_gaps: bool = False,
+    whole_folder: bool = False,
+    follow_outside: bool = False,
+    encoding: str | None = None,
+) -> pd.DataFrame:
+    r"""Read any folders of frames that a file lists.
 
     Parameters
     ----------
     path : path
-        CSV file (comma, semicolon or tab, UTF-8) whose first line names its columns: ``folder`` (of the
-        clip's frames, relative to the CSV file), ``subject`` and ``emotion``; and, if they are there,
-        ``clip`` (default: the folder's name), ``onset`` and ``offset`` (frame numbers; default: the
-        folder's first and last), ``apex``, ``action_units`` and ``dataset`` (default: the CSV file's
-        name). Further columns are ignored. Any word is an emotion here.
-    strict, allow_gaps
+        CSV file (comma, semicolon or tab; a first line ``sep=;`` is understood) whose first line names its
+        columns, or a workbook (``.xlsx``, ``.xlsm``, ``.xls``), whose first sheet that has them is read:
+        ``folder`` (of the clip's frames, relative to the file), ``subject`` and ``emotion``; and, if they
+        are there, ``clip`` (default: the folder's name), ``onset`` and ``offset`` (frame numbers; default:
+        the folder's first and last), ``whole_folder`` (yes: the folder is the clip, whatever these say),
+        ``apex``, ``action_units`` and ``dataset`` (default: the file's name). Further columns are ignored.
+        Any word is an emotion or a subject here, ``NA`` and ``null`` too.
+    strict, allow_gaps, whole_folder
         As for `read_casme`, as are the result and the errors.
+    follow_outside : bool
+        Read folders outside of the file's too: those that ``..``, an absolute path or a drive letter leads
+        to. By default such a row is a problem, because a manifest may be someone else's. Symbolic links are
+        followed in any case: they are part of what is on disk here.
+    encoding : str, optional
+        Of a CSV file, one of Python's codecs. By default UTF-8 or UTF-16, or GBK or cp1252 where its letters
+        can be nothing else, which a note says.
 
     Examples
     --------
@@ -48,57 +71,146 @@ def read_manifest(path: StrPath, *, strict: bool = False, allow_gaps: bool = Fal
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file; a manifest is a CSV file")
-    reading = Reading("manifest", path.parent, strict, allow_gaps)
+        raise FileNotFoundError(f"{path}: no such file; a manifest is a CSV file or a workbook")
+    options = {"whole_folder": whole_folder, "follow_outside": follow_outside, "encoding": encoding}
+    reading = Reading("manifest", path.parent, strict, allow_gaps, **options)
     reading.source = reading.sheet = path
-    for number, row in _csv_rows(path):
+    rows = _rows(path, reading, encoding)
+    for number, row in rows:
         where = f"{path.name}, row {number}"
         try:
+            if row[""]:
+                raise Fault("other", f"it has cells beside the columns ({row['']}): put quotes around commas")
             subject, emotion = read_text(row, "subject"), read_emotion(row["emotion"], "emotion")
-            folder = path.parent / read_text(row, "folder").replace("\\", "/")
+            folder = _inside(path.parent, read_text(row, "folder"), follow_outside)
             if not folder.is_dir():
                 raise Fault("folder", f"there is no folder {row['folder']}")
             images = reading.images(folder)
-            onset = read_number(row["onset"], "onset") if row.get("onset") else min(images)
-            offset = read_number(row["offset"], "offset") if row.get("offset") else max(images)
-            apex = read_number(row["apex"], "apex") if row.get("apex", "") not in ("", "/") else None
-            clip = row.get("clip") or folder.name
+            whole = whole_folder or _yes(row, "whole_folder")
+            onset, offset = _number(row, "onset", whole), _number(row, "offset", whole)
+            apex = None if row.get("apex") == "/" else _number(row, "apex")
+            clip = folder.name if is_blank(row.get("clip")) else read_text(row, "clip")
+            onset, apex, offset = reading.clip_range(images, onset, apex, offset, where, whole)
+            onset = min(images) if onset is None else onset
+            offset = max(images) if offset is None else offset
             frames = reading.select(images, onset, offset, f"clip {subject}/{clip}", where)
+            dataset, units = (
+                default if is_blank(row.get(key)) else read_text(row, key)
+                for key, default in (("dataset", path.stem), ("action_units", ""))
+            )
         except Fault as fault:
             reading.leave_out(where, [fault])
             continue
         reading.add(
             where,
-            dataset=row.get("dataset") or path.stem,
+            dataset=dataset,
             subject=subject,
             clip=clip,
             emotion=emotion,
             onset=onset,
             apex=apex,
             offset=offset,
-            action_units=row.get("action_units", ""),
+            action_units=units,
             frames=frames,
         )
+    _note_same_people(reading, (str(row["subject"]) for _, row in rows if not is_blank(row["subject"])))
     return reading.table()
 
 
-def _csv_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
-    """Rows of a manifest, numbered as a spreadsheet program does."""
-    import pandas as pd
-
+def _rows(path: Path, reading: Reading, encoding: str | None) -> list[tuple[int, dict[str, Any]]]:
+    """Rows, numbered as a spreadsheet program does; under "" what lies beside the columns."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
-        separator = max(",;\t", key=text.partition("\n")[0].count)
-        cells = pd.read_csv(
-            io.StringIO(text), sep=separator, dtype=str, index_col=False, skip_blank_lines=False
-        )
-    except ValueError as error:  # not UTF-8, nothing in it, or more cells than columns
-        raise ValueError(f"{path} is not a CSV file in UTF-8: {error}") from error
-    cells = cells.fillna("").apply(lambda column: column.str.strip())
-    cells.columns = cells.columns.str.strip().str.lower().str.replace(" ", "_")
-    absent = [name for name in ("folder", "subject", "emotion") if name not in cells]
-    if absent:
-        raise ValueError(f"{path} has no column {', '.join(absent)}; it has {', '.join(cells)}")
+        pages = read_pages(path, reading.notes, encoding, header_rows=1)
+        faults = []
+        for page in pages:
+            header = next((k for k, row in enumerate(page.head) if not all(map(is_blank, row))), 0)
+            names = [_name(cell) for cell in page.head[header]] if page.head else []
+            absent = [name for name in ("folder", "subject", "emotion") if name not in names]
+            twice = sorted({name for name in names if name and names.count(name) > 1})
+            if not absent and not twice:
+                break
+            faults.append(
+                f"no column {', '.join(absent)}; it has {', '.join(filter(None, names)) or 'nothing'}"
+                if absent
+                else f"two columns {', '.join(twice)}"
+            )
+        else:
+            raise ValueError(f"{path} has {faults[0] if faults else 'nothing in it'}")
+        rows = page.rows()
+    except ValueError as error:
+        if str(error).startswith(str(path)):
+            raise
+        raise ValueError(f"{path} cannot be read: {error}") from error
+    except Exception as error:  # openpyxl, zipfile and xlrd each raise their own
+        raise ValueError(f"{path} cannot be read: {error or type(error).__name__}") from error
     return [
-        (number, row) for number, row in enumerate(cells.to_dict("records"), start=2) if any(row.values())
+        (
+            number,
+            {
+                **dict.fromkeys(names),
+                **dict(zip(names, map(_text, row), strict=False)),
+                "": ", ".join(str(cell) for cell in row[len(names) :] if not is_blank(cell)),
+            },
+        )
+        for number, row in enumerate(rows[header + 1 :], start=header + 2)
+        if not all(map(is_blank, row))
     ]
+
+
+def _name(cell: Any) -> str:
+    return "" if cell is None else str(cell).strip().lower().replace(" ", "_")
+
+
+def _text(cell: Any) -> Any:
+    """Return a number as a CSV file has it; 1 and "1" are the same subject."""
+    return cell if cell is None or isinstance(cell, Formula) else str(cell).strip()
+
+
+def _number(row: dict[str, Any], key: str, of_no_account: bool = False) -> int | None:
+    if is_blank(row.get(key)):
+        return None
+    try:
+        return read_number(row[key], key)
+    except Fault:
+        if of_no_account:
+            return None
+        raise
+
+
+def _yes(row: dict[str, Any], key: str) -> bool:
+    word = "" if is_blank(row.get(key)) else read_text(row, key).lower()
+    if word not in (*_YES, *_NO):
+        raise Fault("other", f"{key} is {word!r}; it must be yes or no")
+    return word in _YES
+
+
+def _inside(base: Path, text: str, follow_outside: bool) -> Path:
+    """Return the path that a row names, unless it leads out of the manifest's folder.
+
+    By its words: ``..`` takes back the name before it, also where that is a symbolic link.
+    """
+    top = os.path.abspath(base)
+    path = os.path.normpath(os.path.join(top, text.replace("\\", "/")))
+    drive = PureWindowsPath(text).drive if not os.path.exists(path) else ""  # elsewhere, "c:" may be a name
+    if follow_outside:
+        return Path(path)
+    if drive or not Path(path).is_relative_to(top):
+        raise Fault(
+            "folder",
+            f"{text} lies outside of the manifest's folder; {option('follow_outside', True)} reads it",
+        )
+    return base / os.path.relpath(path, top)
+
+
+def _note_same_people(reading: Reading, subjects: Iterable[str]) -> None:
+    """Say which subjects differ in zeros or capitals only."""
+    alike: dict[str, dict[str, None]] = {}
+    for subject in subjects:
+        plain = re.sub(r"0*([0-9]+)", r"\1", subject.casefold())
+        alike.setdefault(plain, {})[subject] = None
+    for names in alike.values():
+        if len(names) > 1:
+            reading.notes.append(
+                f"subjects {' and '.join(names)} are probably one person, and count as {len(names)}: write "
+                "them alike"
+            )

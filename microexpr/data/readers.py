@@ -5,15 +5,18 @@ Layouts, columns, corrected slips and class merges are described in docs/dataset
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .._wording import option
 from ._folders import clip_folders, smic_clip_folders
 from ._layouts import CASME, CASME2, CASME3, EMOTIONS, SAMM, SMIC_EMOTIONS, Layout, is_slip
 from ._reading import Fault, Reading, StrPath, counted
-from ._sheets import is_blank, read_emotion, read_number, read_subject, read_text, sheet_rows
+from ._sheets import read_emotion, read_number, read_subject, read_text, sheet_rows
+from ._workbooks import is_blank
 from .manifests import read_manifest
 
 if TYPE_CHECKING:
@@ -37,6 +40,7 @@ def read_casme(
     sheet: StrPath | None = None,
     cropped: bool | None = None,
     allow_gaps: bool = False,
+    whole_folder: bool = False,
 ) -> pd.DataFrame:
     """Read the clips of CASME (Yan et al. 2013): ``subNN/Filename/`` and a spreadsheet.
 
@@ -54,6 +58,10 @@ def read_casme(
         if both are.
     allow_gaps : bool
         Keep a clip some of whose frames are not on disk, if at least 2 are. By default it is left out.
+    whole_folder : bool
+        Take all images of a folder as the clip, whatever onset and offset the spreadsheet says: for frames
+        that were cut out and renumbered. An apex is moved along where the row has as many frames as the
+        folder, and left empty where it has not.
 
     Returns
     -------
@@ -65,7 +73,8 @@ def read_casme(
         - ``problems``: a list of `Problem`, the clips left out;
         - ``corrections``: a list of str, known slips of the spreadsheet corrected;
         - ``notes``: a list of str, remarks on what was kept;
-        - ``sources``: a list of [name in `DATASETS`, root], what `read_dataset` reads again;
+        - ``sources``: a list of [name in `DATASETS`, root], and {options} where some were given: what
+          `read_dataset` reads again;
         - ``sheet``: str, the spreadsheet or manifest read, "" where there is none;
         - ``simulated``: bool, whether `microexpr.simulate` wrote the data set;
         - ``selection``: None, until `select_classes` says which classes these are.
@@ -82,7 +91,8 @@ def read_casme(
         If the spreadsheet lacks a column, no row can be read, there are several data sets at `root`, or
         `strict` and anything does not match.
     """
-    return _read_coded(CASME, Reading("casme", root, strict, allow_gaps), sheet, cropped)
+    options = {"sheet": sheet, "cropped": cropped, "whole_folder": whole_folder}
+    return _read_coded(CASME, Reading("casme", root, strict, allow_gaps, **options), sheet, cropped)
 
 
 def read_casme2(
@@ -92,6 +102,7 @@ def read_casme2(
     sheet: StrPath | None = None,
     cropped: bool | None = None,
     allow_gaps: bool = False,
+    whole_folder: bool = False,
 ) -> pd.DataFrame:
     """Read the clips of CASME II (Yan et al. 2014), or of a data set that `microexpr.simulate` wrote.
 
@@ -113,7 +124,8 @@ def read_casme2(
     >>> table.attrs["problems"]
     []
     """
-    return _read_coded(CASME2, Reading("casme2", root, strict, allow_gaps), sheet, cropped)
+    options = {"sheet": sheet, "cropped": cropped, "whole_folder": whole_folder}
+    return _read_coded(CASME2, Reading("casme2", root, strict, allow_gaps, **options), sheet, cropped)
 
 
 def read_samm(
@@ -123,17 +135,24 @@ def read_samm(
     sheet: StrPath | None = None,
     cropped: bool | None = None,
     allow_gaps: bool = False,
+    whole_folder: bool = False,
 ) -> pd.DataFrame:
     """Read the clips of SAMM (Davison et al. 2018): ``006/006_1_2/`` and a spreadsheet.
 
     The header of the spreadsheet is found wherever it is. Parameters, result and errors are those of
     `read_casme`.
     """
-    return _read_coded(SAMM, Reading("samm", root, strict, allow_gaps), sheet, cropped)
+    options = {"sheet": sheet, "cropped": cropped, "whole_folder": whole_folder}
+    return _read_coded(SAMM, Reading("samm", root, strict, allow_gaps, **options), sheet, cropped)
 
 
 def read_casme3(
-    root: StrPath, *, strict: bool = False, sheet: StrPath | None = None, allow_gaps: bool = False
+    root: StrPath,
+    *,
+    strict: bool = False,
+    sheet: StrPath | None = None,
+    allow_gaps: bool = False,
+    whole_folder: bool = False,
 ) -> pd.DataFrame:
     """Read the micro-expressions of part A of CAS(ME)³ (Li et al. 2023).
 
@@ -142,7 +161,8 @@ def read_casme3(
     several clips: a clip's name is the video's and its onset, ``a_355``. Parameters, result and errors
     are those of `read_casme`.
     """
-    return _read_coded(CASME3, Reading("casme3", root, strict, allow_gaps), sheet, None)
+    options = {"sheet": sheet, "whole_folder": whole_folder}
+    return _read_coded(CASME3, Reading("casme3", root, strict, allow_gaps, **options), sheet, None)
 
 
 def read_smic(
@@ -169,7 +189,7 @@ def read_smic(
     name = str(camera).upper()
     if name not in ("HS", "VIS", "NIR"):
         raise ValueError(f"camera is {camera!r}; it must be 'HS', 'VIS' or 'NIR'")
-    reading = Reading(f"smic-{name.lower()}", root, strict, allow_gaps)
+    reading = Reading(f"smic-{name.lower()}", root, strict, allow_gaps, cropped=cropped)
     for subject, materials in smic_clip_folders(reading, name, cropped).items():
         names = [material.name for material in materials]
         for material in materials:
@@ -225,8 +245,9 @@ _GIVEN_OUT_BY = {
 def read_dataset(name: str, root: StrPath, **options: Any) -> pd.DataFrame:
     """Read a data set by its name in `DATASETS`, in any case.
 
-    `root` is its folder, or a manifest's CSV file; `options` are passed to the reader. ValueError if there
-    is no such name; FileNotFoundError, which says where the data set is from, if there is no such folder.
+    `root` is its folder, or a manifest's file; `options` are passed to the reader. ValueError if there is no
+    such name, or its reader has no such option; FileNotFoundError, which says where the data set is from, if
+    there is no such folder.
 
     Examples
     --------
@@ -239,6 +260,12 @@ def read_dataset(name: str, root: StrPath, **options: Any) -> pd.DataFrame:
     reader = DATASETS.get(name.lower())
     if reader is None:
         raise ValueError(f"{name!r} is not a data set; it must be {', '.join(DATASETS)}")
+    taken = [key for key in inspect.signature(reader).parameters if key not in ("root", "path")]
+    if "-" in name:
+        taken.remove("camera")  # its name says it
+    for key in options:
+        if key not in taken:
+            raise ValueError(f"{name} has no {option(key)}; it has {', '.join(map(option, taken))}")
     source = _GIVEN_OUT_BY.get(name.lower().split("-")[0])
     if source and not Path(root).exists():
         raise FileNotFoundError(
@@ -275,6 +302,10 @@ def _read_coded(
             _value_or_fault(range_faults, read_number, row[key], column[key]) for key in ("onset", "offset")
         )
         clip = f"{name}_{onset}" if layout.long_videos else name
+        if not is_blank(row["action_units"]):
+            action_units = checked(read_text, row, "action_units", "Action Units")
+        else:
+            action_units = ""
         label = images = None
         if subject is not None and name is not None:
             label = f"{layout.folder.format(subject)}/{name}"
@@ -287,7 +318,10 @@ def _read_coded(
             else:
                 faults.append(Fault("folder", f"there is no folder {label}"))
 
-        slip = {} if reading.simulated else layout.slips.get(index, {})
+        if images and reading.whole_folder:  # then its frames are what is on disk, whatever the row says
+            onset, apex, offset = reading.clip_range(images, onset, apex, offset, where)
+            range_faults = range_faults if layout.long_videos else []
+        slip = {} if reading.simulated or reading.whole_folder else layout.slips.get(index, {})
         coded = {"onset": onset, "offset": offset}
         corrected = {**coded, **slip}
         corrections = []
@@ -324,7 +358,7 @@ def _read_coded(
             onset=onset,
             apex=apex,
             offset=offset,
-            action_units="" if is_blank(row["action_units"]) else str(row["action_units"]).strip(),
+            action_units=action_units,
             frames=frames,
         )
     unused = [folders[key].relative_to(reading.root) for key in folders if key not in used]
