@@ -23,6 +23,7 @@ HEADER_ROWS = 40  # among these a header is looked for
 # A list of clips has some thousand rows. What is larger is refused in about the time that so many take.
 _MOST_ROWS = 50_000
 _MOST_MEGABYTES = 100
+_MOST_MEGABYTES_OF_TEXT = 8
 _EMPTY_ROWS = (
     10_000  # after so many the rest of a page is taken to be empty: some are formatted to row 1048576
 )
@@ -87,12 +88,9 @@ def is_blank(cell: Any) -> bool:
 
 def _xlsx_pages(path: Path) -> list[Page]:
     with zipfile.ZipFile(path) as archive:
-        sizes = {info.filename: info.file_size >> 20 for info in archive.infolist()}
-    # All texts of a workbook are parsed before its first row is.
-    if sizes.get("xl/sharedStrings.xml", 0) > _MOST_MEGABYTES // 4:
-        raise ValueError(
-            f"its texts take {sizes['xl/sharedStrings.xml']} MB, more than those of a list of clips"
-        )
+        texts = sum(i.file_size for i in archive.infolist() if i.filename.endswith("sharedStrings.xml")) >> 20
+    if texts > _MOST_MEGABYTES_OF_TEXT:  # all of them are parsed before the first row is, 2 MB in a second
+        raise ValueError(f"its texts take {texts} MB, more than those of a list of clips")
     with path.open("rb") as file:  # openpyxl refuses a path by its suffix
         book = _open_xlsx(file)
         return [
