@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from . import __version__
 
@@ -93,6 +93,11 @@ def make_parser(
         "--margin", type=float, default=0.1, help="border around the face, as a fraction of it (%(default)s)"
     )
     describe.add_argument(
+        "--damaged",
+        choices=("raise", "keep"),
+        help="what to do with a video that is damaged: say so and stop, or warn and keep what can be read",
+    )
+    describe.add_argument(
         "--blocks", type=int, nargs=2, default=(8, 8), metavar=("DOWN", "ACROSS"), help="(8 8)"
     )
     describe.add_argument("--C", type=float, default=1.0, help="penalty of rank pooling (%(default)s)")
@@ -129,7 +134,7 @@ def jobs(text: str) -> int:
 
 def _add_extraction(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("dataset", metavar="DATASET", help="casme, casme2, smic, samm, casme3 or manifest")
-    parser.add_argument("root", metavar="ROOT", help="its folder (manifest: its CSV file)")
+    parser.add_argument("root", action=_Root, metavar="ROOT", help="its folder (manifest: its file)")
     parser.add_argument(
         "--store",
         type=Path,
@@ -164,6 +169,7 @@ def _add_extraction(parser: argparse.ArgumentParser) -> None:
         help="resample each clip in time to N frames, linearly (default: as they are)",
     )
     parser.add_argument("--strict", action="store_true", help="fail if any clip cannot be read or described")
+    _add_reading(parser)
     parser.add_argument("--jobs", type=jobs, default=-1, metavar="J", help="threads (-1: every core)")
 
 
@@ -171,15 +177,17 @@ def _add_evaluation(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "dataset", nargs="?", metavar="DATASET", help="casme, casme2, smic, samm, casme3 or manifest"
     )
-    parser.add_argument("root", nargs="?", metavar="ROOT", help="its folder (manifest: its CSV file)")
+    parser.add_argument(
+        "root", nargs="?", action=_Root, metavar="ROOT", help="its folder (manifest: its file)"
+    )
     parser.add_argument(
         "--with",
         dest="others",
         nargs=2,
-        action="append",
-        default=[],
+        action=_With,
         metavar=("DATASET", "ROOT"),
-        help="a further data set, for the protocols composite and cross; may be repeated",
+        help="a further data set, for the protocols composite and cross; may be repeated, each with its own "
+        "options of reading behind it",
     )
     parser.add_argument(
         "--store", type=Path, metavar="FILE", help="feature store to use and fill (default: a temporary one)"
@@ -200,6 +208,7 @@ def _add_evaluation(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--from", dest="file", type=Path, metavar="FILE", help="repeat what this evaluation.json says"
     )
+    _add_reading(parser)
     for name, keywords in SETTINGS.items():
         parser.add_argument(f"--{name.replace('_', '-')}", default=None, **keywords)  # type: ignore[arg-type]
     parser.add_argument("--jobs", type=jobs, default=-1, metavar="J", help="processes (-1: every core)")
@@ -252,6 +261,53 @@ def _add_simulation(
     )
     group.add_argument("--seed", type=int, default=0, help="(%(default)s)")
     parser.add_argument("--jobs", type=jobs, default=-1, metavar="J", help="threads (-1: every core)")
+
+
+def _add_reading(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group(
+        "reading", "Of the data set that was named last before the option, or else of the first."
+    )
+
+    def add(*names: str, **keywords: Any) -> None:
+        group.add_argument(*names, action=_Reading, default=argparse.SUPPRESS, **keywords)
+
+    add("--sheet", metavar="FILE", help="its spreadsheet")
+    add("--cropped", nargs=0, const=True, help="its cropped frames (default, if both are there)")
+    add("--raw", nargs=0, dest="cropped", const=False, help="its raw frames")
+    add("--allow-gaps", nargs=0, const=True, help="keep clips some of whose frames are not on disk")
+    add("--whole-folder", nargs=0, const=True, help="all of a folder is the clip, whatever the sheet says")
+    add("--camera", type=str.upper, choices=("HS", "VIS", "NIR"), help="SMIC's (HS)")
+    add("--follow-outside", nargs=0, const=True, help="read what a manifest names outside of its folder too")
+    add("--encoding", metavar="NAME", help="of a manifest: gbk, cp1252 and the like")
+
+
+class _Root(argparse.Action):
+    """The first data set: what follows are options of it."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        setattr(namespace, self.dest, values)
+        if values is not None:
+            namespace.named_last = None
+
+
+class _With(argparse.Action):
+    """A further data set: what follows are options of it."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        namespace.named_last = {}
+        namespace.others = [*(namespace.others or []), (*values, namespace.named_last)]
+
+
+class _Reading(argparse.Action):
+    """An option of the data set named last."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        named_last = getattr(namespace, "named_last", None)
+        if named_last is None:
+            if not hasattr(namespace, "reading"):
+                namespace.reading = {}
+            named_last = namespace.reading
+        named_last[self.dest] = self.const if self.nargs == 0 else values
 
 
 class _Parser(argparse.ArgumentParser):

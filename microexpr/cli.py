@@ -10,9 +10,11 @@ import time
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from ._extras import is_installed, require
 from ._options import SETTINGS, make_parser
+from ._wording import command_line, option
 
 # What NumPy, Numba and scikit-learn cost to import is paid by the commands that use them, not by --help.
 
@@ -24,7 +26,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = _parser().parse_args(arguments)
     try:
-        return options.command(options) or 0
+        with command_line():
+            return options.command(options) or 0
     except (OSError, ValueError, ModuleNotFoundError, MemoryError) as error:
         words = " ".join(str(error).split())  # a library's message may have several lines
         if isinstance(error, MemoryError):
@@ -109,7 +112,8 @@ def _describe(options: argparse.Namespace) -> None:
     from .pipeline import describe
 
     started = time.perf_counter()
-    frames = read_clip(path, face=options.face, margin=options.margin)
+    damaged = {} if options.damaged is None else {"damaged": options.damaged}
+    frames = read_clip(path, face=options.face, margin=options.margin, **damaged)
     try:
         clip = describe(frames, blocks=options.blocks, C=options.C, full_output=True)
     except ValueError as error:
@@ -139,7 +143,7 @@ def _extract(options: argparse.Namespace) -> int:
     started = time.perf_counter()
     path = options.store or Path(f"{options.dataset.lower()}.zarr")
     blocks = options.blocks or [(8, 8)]
-    table = read_dataset(options.dataset, options.root, strict=options.strict)
+    table = read_dataset(options.dataset, options.root, strict=options.strict, **_reading(options))
     print(report(table), flush=True)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -181,7 +185,10 @@ def _evaluate(options: argparse.Namespace) -> None:
     started = time.perf_counter()
     if (options.dataset is None) != (options.root is None):
         raise ValueError(f"{options.dataset} needs its folder: microexpr evaluate DATASET ROOT")
-    sources = [(options.dataset, options.root), *options.others] if options.dataset else list(options.others)
+    if options.dataset is None and _reading(options):
+        raise ValueError(f"{option(next(iter(_reading(options))))} is of which data set? Give DATASET ROOT")
+    first = [(options.dataset, options.root, _reading(options))] if options.dataset else []
+    sources = [*first, *(options.others or [])]
     given = {name: getattr(options, name) for name in SETTINGS if getattr(options, name) is not None}
     differences: list[str] = []
     with warnings.catch_warnings(record=True) as caught:
@@ -212,6 +219,10 @@ def _evaluate(options: argparse.Namespace) -> None:
         if differences:
             raise ValueError(f"not what {options.file} has: {'; '.join(differences)}")
         print(f"the same as {options.file}, bit for bit")
+
+
+def _reading(options: argparse.Namespace) -> dict[str, Any]:
+    return getattr(options, "reading", {})
 
 
 def _save_confusions(results: dict, path: Path) -> None:

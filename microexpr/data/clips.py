@@ -21,6 +21,7 @@ from scipy import fft, ndimage
 from .._checks import is_whole
 from .._extras import require
 from .._progress import progress_bar
+from .._wording import option
 
 __all__ = [
     "ClipError",
@@ -433,7 +434,7 @@ def find_face(frames: Iterable[NDArray[np.uint8]], margin: float = 0.1) -> Box:
     if not face:
         raise ClipError(
             f"no face found in the {searched} frames searched; "
-            "crop the clip and read it with face=False (--no-face)"
+            f"crop the clip and read it with {option('face', False)}"
         )
     top, left = max(0, round(r - margin * face)), max(0, round(c - margin * face))
     bottom, right = (round(start + (1 + margin) * face) for start in (r, c))

@@ -261,7 +261,7 @@ def read_dataset(name: str, root: StrPath, **options: Any) -> pd.DataFrame:
     if reader is None:
         raise ValueError(f"{name!r} is not a data set; it must be {', '.join(DATASETS)}")
     taken = [key for key in inspect.signature(reader).parameters if key not in ("root", "path")]
-    if "-" in name:
+    if "-" in name and "camera" in taken:
         taken.remove("camera")  # its name says it
     for key in options:
         if key not in taken:
