@@ -1,6 +1,7 @@
 """Clips and data sets: frames of videos and images, data sets read into one table, simulated clips."""
 
 from ._reading import Problem, report
+from ._videos import VideoFrames
 from .classes import PUBLISHED, combine, select_classes
 from .clips import (
     ClipError,
@@ -33,6 +34,7 @@ __all__ = [
     "PUBLISHED",
     "ClipError",
     "Problem",
+    "VideoFrames",
     "combine",
     "draw_face",
     "drift",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from .._extras import require
 from .._wording import option
+from ._videos import VideoFrames
 from .classes import PUBLISHED
 from .clips import image_paths
 
@@ -178,7 +179,8 @@ class Reading:
     def add(self, where: str, *, long_video: bool = False, **clip: Any) -> None:
         """Take a clip in, unless its frames are another's already."""
         first, last, apex, name = clip["onset"], clip["offset"], clip["apex"], clip["clip"]
-        folder = clip["frames"][0].parent
+        frames = clip["frames"]
+        folder = frames.path if isinstance(frames, VideoFrames) else frames[0].parent
         coded = self._coded.setdefault(folder, [])
         if long_video:
             self._long_videos.add(folder)

@@ -22,6 +22,7 @@ from .._checks import is_whole
 from .._extras import require
 from .._progress import progress_bar
 from .._wording import option
+from ._videos import VideoFrames, length_and_crc
 
 __all__ = [
     "ClipError",
@@ -122,7 +123,7 @@ def read_clip(
 
 
 def read_frames(
-    paths: Sequence[str | os.PathLike[str]],
+    paths: Sequence[str | os.PathLike[str]] | VideoFrames,
     size: tuple[int, int] | None = (128, 128),
     *,
     box: Box | None = None,
@@ -134,8 +135,8 @@ def read_frames(
 
     Parameters
     ----------
-    paths : sequence of path
-        Image files of one size, or of any size if `size` is given.
+    paths : sequence of path, or VideoFrames
+        Image files of one size, or of any size if `size` is given; or a part of a video.
     size : (int, int) or None
         Height and width that every frame is resized to, in pixels.
     box : (top, left, height, width), optional
@@ -165,24 +166,32 @@ def read_frames(
 
 
 def read_frames_and_digest(
-    paths: Sequence[str | os.PathLike[str]],
+    paths: Sequence[str | os.PathLike[str]] | VideoFrames,
     size: tuple[int, int],
     *,
     stabilise: Stabilise | None = None,
     n_frames: int | None = None,
 ) -> tuple[NDArray[np.uint8], bytes]:
     """Read frames as `read_frames` does, and the `content_digest` of their files from the same bytes."""
+    if isinstance(paths, VideoFrames):
+        frames = _read(paths, size, None, stabilise, n_frames, False, None)
+        return frames, content_digest(paths)
     checksums: list[bytes] = []
     frames = _read(paths, size, None, stabilise, n_frames, False, checksums)
     return frames, hashlib.sha256(b"".join(checksums)).digest()
 
 
-def content_digest(paths: Sequence[str | os.PathLike[str]]) -> bytes:
+def content_digest(paths: Sequence[str | os.PathLike[str]] | VideoFrames) -> bytes:
     """SHA-256 of the length (8 bytes) and CRC-32 (4 bytes) of each file in the order given, little-endian.
 
     Names play no part in it. CRC-32, because SHA-256 of every file took 5 % of what decoding it takes: these
-    checksums tell changed files from unchanged ones, and protect against nobody.
+    checksums tell changed files from unchanged ones, and protect against nobody. Of a part of a video, those
+    of the whole file and which part it is.
     """
+    if isinstance(paths, VideoFrames):
+        length, crc = length_and_crc(paths.path)
+        whole = length.to_bytes(8, "little") + crc.to_bytes(4, "little")
+        return hashlib.sha256(whole + paths.part).digest()
     return hashlib.sha256(b"".join(_length_and_crc(Path(path).read_bytes()) for path in paths)).digest()
 
 
@@ -491,7 +500,7 @@ def _mean_of_largest(found: list[tuple[int, int, int]], shrink: float) -> tuple[
 
 
 def _read(
-    paths: Sequence[str | os.PathLike[str]],
+    paths: Sequence[str | os.PathLike[str]] | VideoFrames,
     size: tuple[int, int] | None,
     box: Box | None,
     stabilise: Stabilise | None,
@@ -500,6 +509,12 @@ def _read(
     checksums: list[bytes] | None,
 ) -> NDArray[np.uint8]:
     check_options(stabilise, n_frames, size)
+    if isinstance(paths, VideoFrames):
+        if box is not None:
+            raise ValueError("box is of images; a part of a video is cropped to its face, or not at all")
+        require("reading a video", *["video", "face"][: 1 + paths.face])
+        part = (paths.first, paths.last)
+        return _settle(_read_video(paths.path, size, paths.face, 0.1, progress, part), stabilise, n_frames)
     if isinstance(paths, (str, bytes, os.PathLike)):
         raise ValueError(f"paths is {paths!r}; it must be a sequence of paths (read_clip reads a folder)")
     if box is not None and not (_are_whole(box, 4, 0, _MOST_PIXELS) and box[2] > 0 < box[3]):
@@ -577,7 +592,12 @@ def _check_margin(margin: float) -> None:
 
 
 def _read_video(
-    path: Path, size: tuple[int, int] | None, face: bool, margin: float, progress: bool | None
+    path: Path,
+    size: tuple[int, int] | None,
+    face: bool,
+    margin: float,
+    progress: bool | None,
+    part: tuple[int, int] | None = None,
 ) -> NDArray[np.uint8]:
     import av
     import imageio.v3 as iio
@@ -585,6 +605,7 @@ def _read_video(
     def decode() -> Iterable[NDArray[np.uint8]]:
         return iio.imiter(path, plugin="pyav", format="gray")
 
+    first, stop = (0, None) if part is None else (part[0], part[1] + 1)
     try:
         # Packets are counted, not frames: some whole files announce frames that are not for showing.
         with av.open(str(path)) as container:
@@ -592,17 +613,21 @@ def _read_video(
             packets = sum(packet.size > 0 for packet in container.demux(video=0))
         if packets < announced:
             raise ClipError(f"{path} ends early: {packets} of its {announced} frames are there")
+        count = packets if stop is None else stop - first
         box = None
         if face:
             # Decoded twice rather than kept: a long video at full size does not fit in memory.
-            box = _face_of(path, islice(decode(), 0, None, max(1, packets // 4)), margin)
-        shown = progress_bar(decode(), "read", packets or None, "frame", progress, leave=False)
+            box = _face_of(path, islice(decode(), first, stop, max(1, count // 4)), margin)
+        wanted = islice(decode(), first, stop)
+        shown = progress_bar(wanted, "read", count or None, "frame", progress, leave=False)
         frames = [_crop(frame, box, size) for frame in shown]
     except ClipError:
         raise
     except (OSError, ValueError, IndexError, av.error.FFmpegError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ClipError(f"{path} is not a readable video: {reason}") from error
+    if stop is not None and len(frames) < stop - first:
+        raise ClipError(f"{path} has {len(frames)} of the frames {first} to {stop - 1}")
     if not frames:
         raise ClipError(f"{path} has no video frames")
     return np.stack(frames)
