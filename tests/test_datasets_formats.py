@@ -1,10 +1,12 @@
 """Spreadsheets of data sets as people save them, and frames that were renumbered."""
 
+import base64
 import re
 import shutil
 import struct
 import time
 import zipfile
+import zlib
 
 import openpyxl
 import pandas as pd
@@ -114,6 +116,35 @@ def test_an_old_xls(make_tree, dataset_trees):
     )
     sheet.unlink()
     assert read_casme2(root, strict=True).equals(before)
+
+
+# A workbook as Excel 97 wrote it, deflated: subject S01 in A2:A3, merged; see the test for the other cells.
+XLS = (
+    rb"c-rk)O-NKx6#nj;H$RSlGp2zCG6-3j3$0BXn+!%F$gGGW0-K*_OzMoxJfYfTnadz>RkTQO)5dDke^Q%h5g4@)f<TK_t%`~kI"
+    rb"<IrjdvE+{77mo8yl=SYoxgj|oqNx__r3RKIygIiuWk-2uoo`mj1qX3=mfPATL^&ch9Oz|>Z4{jSXU_V(L#FMcvAk_E7wr2_Z"
+    rb"$@5RbLPVK2ke{L3E{4T4)WipT`gtatv)krP@<)lUfC8d0bUY<4iX(y~DmwneJoFRi<s^J1b6NI^5N?$ExEKN(0*}hzdO5KJQ"
+    rb"u6iW<C<b$s!fFn!%<&m^P$|EHl|EyDz8<vO*LmWlSyqMDX)0zZrp@ZG*wpNAa%+Uf;J|7*G4TR=aisK79c(?S;FD9Uj_l@?m"
+    rb"wSb9j8id$||5l<(y>^#Ou1(dN0QRzghe{?8zR*UPj0e2+(wN!LK^8<%cSxxWAkU*Pu`=EA?`BF0U_SzPT(;nB8=~U=gDye6K"
+    rb"KqRXt2co)`2t@|c(&D1<Ev=L!(%sV9!(1YnJu{Tm^SWJrc{1=$5?HpAl=J;nMl^v+=7W5f1?a4pzy0;?!B}^=hc&}|dYEU-R"
+    rb"yip!a7p%{&J}r!Nt?LGPNtVR>K5kfm{!xo(6zC<#$q}~*yjpc8!69j#=G#gCH!{cN533?SU>tHyo313&bbTKlQZFQG|-usp#"
+    rb"JhVf@aYyZd{jm6t=Iz+KoOit^H$X@+kpp?1puaR$>8uW`pKwt5o5>bfukZ5o<B4E~egfJgeS<vnv0wDcQ4QN(xD?yyPND%}X"
+    rb"jt?!4qC$&;5nBzdi@qCi%`S$&qj;H>gl=^5(z><Z#BdrUEX$+U{InEo=p--@rSh(ASf6{}XHx4Gh_R&<4<e`EVkrnwc-m3;K"
+    rb"i*4UKAszafwbKt;%0|yQqY-9+2CNiG`Rr95SpL)F3cbx@lIp;IUhQ$%2>8I0cX#^>{W^lf!`q>P(uw#i;_OZVgN*t%`8T28>"
+    rb"<LE28e(4=SEd4*L?il!cw@|V9bH$AFALsuK^#vrp"
+)
+
+
+def test_merged_cells_of_an_old_xls(tmp_path):
+    for clip, onset in [("EP01_01", 46), ("EP01_02", 60)]:
+        folder = tmp_path / "sub01" / clip
+        folder.mkdir(parents=True)
+        for number in range(onset, onset + 4):
+            (folder / f"img{number}.jpg").touch()
+    (tmp_path / "codes.xls").write_bytes(zlib.decompress(base64.b85decode(XLS)))
+    table = read_casme2(tmp_path, strict=True)
+    assert table["subject"].to_list() == ["01", "01"]
+    assert table["apex"].to_list() == [47, 61]
+    assert table["action_units"].to_list() == ["4", "4"]
 
 
 def change_book(path, change):

@@ -55,6 +55,16 @@ def length_and_crc(path: str | os.PathLike[str]) -> tuple[int, int]:
     return _length_and_crc(os.fspath(path), status.st_size, status.st_mtime_ns)
 
 
+def announced_frames(path: str | os.PathLike[str]) -> int:
+    """How many frames a video says it has; counted, which reads all of it, where it says nothing."""
+    require("a video in a manifest", "video")
+    import av
+
+    with av.open(os.fspath(path)) as container:
+        announced = container.streams.video[0].frames
+    return announced or len(frame_times(path))
+
+
 def frame_times(path: str | os.PathLike[str]) -> NDArray[np.float64]:
     """When each frame of a video is shown, in seconds from the first, in order; nothing is decoded."""
     require("a video in a manifest", "video")

@@ -9,6 +9,7 @@ import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from html import unescape
 from html.parser import HTMLParser
 from itertools import islice
 from pathlib import Path
@@ -133,7 +134,7 @@ def _xlsx_rows(path: Path, name: str) -> list[Row]:
         row, column = references.coordinate_to_tuple(found[1].decode())
         if row <= len(rows):
             rows[row - 1] += [None] * (column - len(rows[row - 1]))
-            rows[row - 1][column - 1] = Formula((found[2] or b"...").decode("utf-8", "replace"))
+            rows[row - 1][column - 1] = Formula(unescape((found[2] or b"...").decode("utf-8", "replace")))
     for found in _MERGED.finditer(xml):
         left, top, right, bottom = references.range_boundaries(found[1].decode())
         _fill(rows, top - 1, bottom, left - 1, right)
@@ -157,7 +158,11 @@ def _member(archive: zipfile.ZipFile, name: str) -> str:
 def _xls_pages(path: Path) -> list[Page]:
     import xlrd
 
-    with xlrd.open_workbook(path, logfile=io.StringIO(), formatting_info=True) as book:
+    try:
+        book = xlrd.open_workbook(path, logfile=io.StringIO(), formatting_info=True)
+    except Exception:  # of formats that it does not understand: without them it says no merged cells
+        book = xlrd.open_workbook(path, logfile=io.StringIO())
+    with book:
         pages = []
         for sheet in book.sheets():
             rows = _plain(

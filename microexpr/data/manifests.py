@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from .._wording import option
 from ._reading import Fault, Reading, StrPath, counted
 from ._sheets import read_emotion, read_number, read_text
-from ._videos import VideoFrames, frame_times
+from ._videos import VideoFrames, announced_frames, frame_times
 from ._workbooks import Formula, is_blank, read_pages
 
 if TYPE_CHECKING:
@@ -195,24 +195,24 @@ def _folder_clip(reading: Reading, row: dict[str, Any], folder: Path, whole: boo
 def _video_clip(reading: Reading, row: dict[str, Any], video: Path, whole: bool, where: str) -> _Clip:
     if not video.is_file():
         raise Fault("folder", f"there is no video {row['video']}")
-    try:
-        times = frame_times(video)
-    except (OSError, ValueError, IndexError) as error:  # PyAV's are OSErrors or ValueErrors too
-        raise Fault("files", f"{row['video']} is not a readable video: {error}") from error
-    last = len(times) - 1
 
     def of_second(second: float) -> int:
         if not is_blank(row.get("fps")):
             return round(second * _rate(row))
-        if second > 2 * times[-1] - times[-2 if last else -1]:  # the last one is shown for a while too
+        times = frame_times(video)
+        if second > 2 * times[-1] - times[-2:][0]:  # the last one is shown for a while too
             raise Fault("frames", f"{row['video']} ends at {times[-1]:.3f} s, before {second} s")
         return int(abs(times - second).argmin())
 
     at = partial(_number, row, of_second=of_second)
-    onset, apex, offset = at("onset", whole), at("apex"), at("offset", whole)
-    clip = _name_of_clip(row, video.stem if whole or onset is None else f"{video.stem}_{onset}")
-    onset = 0 if whole or onset is None else onset
-    offset = last if whole or offset is None else offset
+    try:
+        onset, apex, offset = at("onset", whole), at("apex"), at("offset", whole)
+        clip = _name_of_clip(row, video.stem if whole or onset is None else f"{video.stem}_{onset}")
+        onset = 0 if whole or onset is None else onset
+        offset = len(frame_times(video)) - 1 if whole or offset is None else offset
+        last = announced_frames(video) - 1
+    except (OSError, ValueError, IndexError) as error:  # PyAV's are OSErrors or ValueErrors too
+        raise Fault("files", f"{row['video']} is not a readable video: {error}") from error
     named = f"{_titled(row, clip)} of {row['video']}"
     if offset > last:
         raise Fault("frames", f"{named} has offset {offset}, and the video frames 0 to {last}")

@@ -47,8 +47,8 @@ def read_casme(
     Parameters
     ----------
     root : path
-        Folder with the spreadsheet (``.xlsx``, ``.xls``) and the subjects' folders, each at most two
-        folders down.
+        Folder with the spreadsheet (``.xlsx``, ``.xlsm``, ``.xls``, or ``.csv`` if there is none of those)
+        and the subjects' folders, each at most two folders down.
     strict : bool
         Raise if anything does not match, with everything that does not, instead of leaving it out.
     sheet : path, optional
