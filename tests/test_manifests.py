@@ -209,6 +209,13 @@ def test_subjects_that_are_probably_one_person(tmp_path):
     ]
 
 
+def test_columns_of_no_account_may_have_the_same_name(tmp_path):
+    folders(tmp_path, "a")
+    path = tmp_path / "m.csv"
+    path.write_text("folder,subject,emotion,age,age,,\na,1,calm,3,4,5,6\n")
+    assert len(read_manifest(path, strict=True)) == 1
+
+
 def test_a_cell_with_a_comma_in_it(tmp_path):
     folders(tmp_path, "a", "b")
     path = tmp_path / "m.csv"

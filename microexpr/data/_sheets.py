@@ -48,8 +48,8 @@ def sheet_rows(
             notes: list[str] = []
             try:
                 pages = read_pages(path, notes)
-            except Exception as error:  # openpyxl, zipfile and xlrd each raise their own
-                wrong.append(f"{path} cannot be read: {error or type(error).__name__}")
+            except ValueError as error:
+                wrong.append(str(error))
                 if path.suffix.lower() != ".csv":  # those are of anything
                     reading.notes.append(wrong[-1])
                 continue
@@ -82,10 +82,7 @@ def sheet_rows(
         )
     if len(fits) > 1:
         reading.notes.append(f"{path.name}: {len(fits)} sheets have the columns; {page.name!r} is read")
-    try:
-        rows = page.rows()
-    except ValueError as error:
-        raise ValueError(f"{path} cannot be read: {error}") from error
+    rows = page.rows()
     columns = {
         key: _position(rows[header], options)
         for key, options in {**layout.columns, **OPTIONAL_COLUMNS}.items()

@@ -7,6 +7,7 @@ import io
 import re
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from html import unescape
@@ -63,8 +64,20 @@ def read_pages(
     """Look into a spreadsheet, whatever its name says it is; `notes` are told what was found out about it.
 
     Its separator is what the first `header_rows` lines of a CSV file have most of. Cells without anything in
-    them are None; in a CSV file every other one is a str, whatever the word: NA and null are words.
+    them are None; in a CSV file every other one is a str, whatever the word: NA and null are words. What
+    cannot be read is a ValueError that names the file, here and of `Page.rows`.
     """
+    with _named(path):
+        pages = _pages(path, notes, encoding, header_rows)
+    return [page._replace(rows=partial(_named_rows, path, page)) for page in pages]
+
+
+def is_blank(cell: Any) -> bool:
+    """Whether nothing is in a cell."""
+    return cell is None or cell != cell or str(cell).strip() == ""
+
+
+def _pages(path: Path, notes: list[str], encoding: str | None, header_rows: int) -> list[Page]:
     with path.open("rb") as file:
         start = file.read(8)
     if start.startswith(b"PK"):
@@ -79,9 +92,17 @@ def read_pages(
     return _csv_pages(text, header_rows)
 
 
-def is_blank(cell: Any) -> bool:
-    """Whether nothing is in a cell."""
-    return cell is None or cell != cell or str(cell).strip() == ""
+def _named_rows(path: Path, page: Page) -> list[Row]:
+    with _named(path):
+        return page.rows()
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # openpyxl, zipfile and xlrd each raise their own
+        raise ValueError(f"{path} cannot be read: {str(error) or type(error).__name__}") from error
 
 
 # -- xlsx and xlsm -------------------------------------------------------------------------------------------

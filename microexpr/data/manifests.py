@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["read_manifest"]
 
+_COLUMNS = ["folder", "video", "subject", "emotion", "clip", "onset", "offset", "apex", "onset_s", "offset_s"]
+_COLUMNS += ["apex_s", "fps", "whole_folder", "face", "action_units", "dataset"]
 _YES, _NO = ("1", "true", "x", "y", "yes"), ("", "0", "false", "n", "no")
 
 
@@ -118,32 +120,23 @@ def read_manifest(
 
 def _rows(path: Path, reading: Reading, encoding: str | None) -> list[tuple[int, dict[str, Any]]]:
     """Rows, numbered as a spreadsheet program does; under "" what lies beside the columns."""
-    try:
-        pages = read_pages(path, reading.notes, encoding, header_rows=1)
-        faults = []
-        for page in pages:
-            header = next((k for k, row in enumerate(page.head) if not all(map(is_blank, row))), 0)
-            names = [_name(cell) for cell in page.head[header]] if page.head else []
-            absent = [name for name in ("folder", "subject", "emotion") if name not in names]
-            if "video" in names and "folder" in absent:
-                absent.remove("folder")
-            twice = sorted({name for name in names if name and names.count(name) > 1})
-            if not absent and not twice:
-                break
-            faults.append(
-                f"no column {', '.join(absent)}; it has {', '.join(filter(None, names)) or 'nothing'}"
-                if absent
-                else f"two columns {', '.join(twice)}"
-            )
+    faults = []
+    for page in read_pages(path, reading.notes, encoding, header_rows=1):
+        header = next((k for k, row in enumerate(page.head) if not all(map(is_blank, row))), 0)
+        names = [_name(cell) for cell in page.head[header]] if page.head else []
+        absent = [name for name in ("folder", "subject", "emotion") if name not in names]
+        if "video" in names and "folder" in absent:
+            absent.remove("folder")
+        twice = [name for name in _COLUMNS if names.count(name) > 1]
+        if absent:
+            there = ", ".join(filter(None, names)) or "nothing"
+            faults.append(f"{path} has no column {', '.join(absent)}; it has {there}")
+        elif twice:
+            faults.append(f"{path} has two columns {', '.join(twice)}")
         else:
-            raise ValueError(f"{path} has {faults[0] if faults else 'nothing in it'}")
-        rows = page.rows()
-    except ValueError as error:
-        if str(error).startswith(str(path)):
-            raise
-        raise ValueError(f"{path} cannot be read: {error}") from error
-    except Exception as error:  # openpyxl, zipfile and xlrd each raise their own
-        raise ValueError(f"{path} cannot be read: {error or type(error).__name__}") from error
+            break
+    else:
+        raise ValueError(faults[0] if faults else f"{path} has no sheet")
     return [
         (
             number,
@@ -153,7 +146,7 @@ def _rows(path: Path, reading: Reading, encoding: str | None) -> list[tuple[int,
                 "": ", ".join(str(cell) for cell in row[len(names) :] if not is_blank(cell)),
             },
         )
-        for number, row in enumerate(rows[header + 1 :], start=header + 2)
+        for number, row in enumerate(page.rows()[header + 1 :], start=header + 2)
         if not all(map(is_blank, row))
     ]
 
