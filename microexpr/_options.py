@@ -274,7 +274,7 @@ def _add_reading(parser: argparse.ArgumentParser) -> None:
     add("--sheet", metavar="FILE", help="its spreadsheet")
     add("--cropped", nargs=0, const=True, help="its cropped frames (default, if both are there)")
     add("--raw", nargs=0, dest="cropped", const=False, help="its raw frames")
-    add("--allow-gaps", nargs=0, const=True, help="keep clips some of whose frames are not on disk")
+    add("--allow-gaps", nargs=0, const=True, help="keep clips that lack frames on disk; CAS(ME)3 needs it")
     add("--whole-folder", nargs=0, const=True, help="all of a folder is the clip, whatever the sheet says")
     add("--camera", type=str.upper, choices=("HS", "VIS", "NIR"), help="SMIC's (HS)")
     add("--follow-outside", nargs=0, const=True, help="read what a manifest names outside of its folder too")

@@ -470,7 +470,7 @@ QUICK = [
 ]
 
 
-@pytest.mark.parametrize("place", ["before", "after"])
+@pytest.mark.parametrize("place", ["before", "after", "last"])
 def test_each_data_set_has_its_own_options(place, capsys, monkeypatch):
     """And an evaluation is repeated with them."""
     monkeypatch.setattr("microexpr.cli._matplotlib_is_there", lambda: False)
@@ -483,7 +483,8 @@ def test_each_data_set_has_its_own_options(place, capsys, monkeypatch):
     table = pd.read_excel("two.xlsx")
     table.columns = ["Subject", "Filename", "OnsetF", "ApexF1", "OffsetF", "AUs", "Emotion"]
     table.to_excel("two.xlsx", index=False)
-    assert main(["evaluate", *first, *more, "--protocol", "composite", *QUICK, "--out", "out"]) == 0
+    given = [*more, "casme2", "one", "--whole-folder"] if place == "last" else [*first, *more]
+    assert main(["evaluate", *given, "--protocol", "composite", *QUICK, "--out", "out"]) == 0
     out = capsys.readouterr().out
     assert "6 clips of 3 subjects" in out
     sources = json.loads(Path("out/evaluation.json").read_text())["data"]["sources"]
