@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ._store_format import CHUNK_ROWS, ClipFeatures, Kind
+from .data import VideoFrames
 from .data.clips import content_digest
 
 if TYPE_CHECKING:
@@ -98,9 +99,12 @@ class Filling:
             self._store.write_stat(self._rows[same], self._stats[same])
 
 
-def _stat_digest(frames: Iterable[str | os.PathLike[str]]) -> bytes:
-    """SHA-256 of the files' names, sizes and modification times."""
+def _stat_digest(frames: Iterable[str | os.PathLike[str]] | VideoFrames) -> bytes:
+    """SHA-256 of the files' names, sizes and modification times, and of which part of a video it is."""
     digest = hashlib.sha256()
+    if isinstance(frames, VideoFrames):
+        digest.update(frames.part)
+        frames = [frames.path]
     for path in frames:
         status = os.stat(path)
         digest.update(f"{os.path.basename(path)}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())

@@ -10,10 +10,11 @@ import time
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any
 
-from . import __version__
 from ._extras import is_installed, require
+from ._options import SETTINGS, make_parser
+from ._wording import command_line, option
 
 # What NumPy, Numba and scikit-learn cost to import is paid by the commands that use them, not by --help.
 
@@ -25,7 +26,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = _parser().parse_args(arguments)
     try:
-        return options.command(options) or 0
+        with command_line():
+            return options.command(options) or 0
     except (OSError, ValueError, ModuleNotFoundError, MemoryError) as error:
         words = " ".join(str(error).split())  # a library's message may have several lines
         if isinstance(error, MemoryError):
@@ -35,6 +37,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f"microexpr {options.name}: stopped", file=sys.stderr)
         return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    functions = {"demo": _demo, "simulate": _simulate, "describe": _describe}
+    return make_parser({**functions, "extract": _extract, "evaluate": _evaluate})
 
 
 def _demo(options: argparse.Namespace) -> None:
@@ -105,7 +112,8 @@ def _describe(options: argparse.Namespace) -> None:
     from .pipeline import describe
 
     started = time.perf_counter()
-    frames = read_clip(path, face=options.face, margin=options.margin)
+    damaged = {} if options.damaged is None else {"damaged": options.damaged}
+    frames = read_clip(path, face=options.face, margin=options.margin, **damaged)
     try:
         clip = describe(frames, blocks=options.blocks, C=options.C, full_output=True)
     except ValueError as error:
@@ -135,7 +143,7 @@ def _extract(options: argparse.Namespace) -> int:
     started = time.perf_counter()
     path = options.store or Path(f"{options.dataset.lower()}.zarr")
     blocks = options.blocks or [(8, 8)]
-    table = read_dataset(options.dataset, options.root, strict=options.strict)
+    table = read_dataset(options.dataset, options.root, strict=options.strict, **_reading(options))
     print(report(table), flush=True)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -177,8 +185,11 @@ def _evaluate(options: argparse.Namespace) -> None:
     started = time.perf_counter()
     if (options.dataset is None) != (options.root is None):
         raise ValueError(f"{options.dataset} needs its folder: microexpr evaluate DATASET ROOT")
-    sources = [(options.dataset, options.root), *options.others] if options.dataset else list(options.others)
-    given = {name: getattr(options, name) for name in _SETTINGS if getattr(options, name) is not None}
+    if options.dataset is None and _reading(options):
+        raise ValueError(f"{option(next(iter(_reading(options))))} is of which data set? Give DATASET ROOT")
+    first = [(options.dataset, options.root, _reading(options))] if options.dataset else []
+    sources = [*first, *(options.others or [])]
+    given = {name: getattr(options, name) for name in SETTINGS if getattr(options, name) is not None}
     differences: list[str] = []
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -208,6 +219,10 @@ def _evaluate(options: argparse.Namespace) -> None:
         if differences:
             raise ValueError(f"not what {options.file} has: {'; '.join(differences)}")
         print(f"the same as {options.file}, bit for bit")
+
+
+def _reading(options: argparse.Namespace) -> dict[str, Any]:
+    return getattr(options, "reading", {})
 
 
 def _save_confusions(results: dict, path: Path) -> None:
@@ -255,246 +270,3 @@ def _say_once(caught: list[warnings.WarningMessage]) -> None:
 def _simulation(options: argparse.Namespace) -> dict:
     names = ("subjects", "clips", "faces", "noise", "motion", "drift", "frames", "size", "seed")
     return {name: getattr(options, name) for name in names} | {"n_jobs": options.jobs}
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        """Say it in one line, as every other error is said."""
-        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
-
-
-def _jobs(text: str) -> int:
-    """Read a number of threads or processes: what joblib takes, and no more than a machine could start."""
-    try:
-        jobs = int(text)
-    except ValueError:
-        jobs = 0
-    if not -1000 <= jobs <= 1000 or jobs == 0:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not a number from 1 to 1000, or below 0 (-1: every core, -2: all but one)"
-        )
-    return jobs
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="microexpr", description="Micro-expression recognition by temporal order (Niu et al., 2019)."
-    )
-    parser.add_argument("--version", action="version", version=f"microexpr {__version__}")
-    commands = parser.add_subparsers(title="commands", dest="name", metavar="COMMAND", required=True)
-
-    demo = _command(
-        commands, "demo", _demo, "simulate a small data set, run the whole experiment on it, print the table"
-    )
-    _add_simulation(demo, subjects=8, clips=80, frames=(20, 40))
-    demo.add_argument(
-        "--n-features", type=int, default=450, metavar="N", help="features to select (%(default)s)"
-    )
-    demo.add_argument("--gamma", type=float, default=1.0, help="weight of the loss in Eq. (4) (%(default)s)")
-    demo.add_argument("--C", type=float, default=1.0, help="penalty of the SVM (%(default)s)")
-    demo.add_argument(
-        "--keep", type=Path, metavar="DIR", help="keep the simulated data set in this new folder"
-    )
-    demo.add_argument(
-        "--out", type=Path, default=Path("microexpr-demo.png"), metavar="FILE", help="pictures (%(default)s)"
-    )
-
-    simulate = _command(
-        commands,
-        "simulate",
-        _simulate,
-        "write a simulated data set in CASME II's layout, spreadsheet included",
-    )
-    simulate.add_argument("out", type=Path, metavar="OUT", help="folder to write into; new or empty")
-    _add_simulation(simulate, subjects=26, clips=246, frames=(40, 90))
-
-    describe = _command(
-        commands,
-        "describe",
-        _describe,
-        "a face video or a folder of frames -> its representation, and a plot",
-    )
-    describe.add_argument("path", metavar="VIDEO", help="video file or folder of images")
-    describe.add_argument(
-        "--face",
-        action=argparse.BooleanOptionalAction,
-        default=None,
-        help="crop to the largest face, or not (default: videos yes, folders no)",
-    )
-    describe.add_argument(
-        "--margin", type=float, default=0.1, help="border around the face, as a fraction of it (%(default)s)"
-    )
-    describe.add_argument(
-        "--blocks", type=int, nargs=2, default=(8, 8), metavar=("DOWN", "ACROSS"), help="(8 8)"
-    )
-    describe.add_argument("--C", type=float, default=1.0, help="penalty of rank pooling (%(default)s)")
-    describe.add_argument(
-        "--out", metavar="PREFIX", help="write PREFIX.npz and PREFIX.png (VIDEO's name, here)"
-    )
-
-    _add_extraction(_command(commands, "extract", _extract, "every clip of a data set -> a feature store"))
-    _add_evaluation(
-        _command(
-            commands,
-            "evaluate",
-            _evaluate,
-            "a data set -> the paper's tables and Fig. 4, with what makes them comparable",
-        )
-    )
-    return parser
-
-
-def _add_extraction(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("dataset", metavar="DATASET", help="casme, casme2, smic, samm, casme3 or manifest")
-    parser.add_argument("root", metavar="ROOT", help="its folder (manifest: its CSV file)")
-    parser.add_argument(
-        "--store",
-        type=Path,
-        metavar="FILE",
-        help="feature store to fill; what it holds already is skipped (DATASET.zarr)",
-    )
-    parser.add_argument(
-        "--blocks",
-        type=int,
-        nargs=2,
-        action="append",
-        metavar=("DOWN", "ACROSS"),
-        help="(8 8); may be repeated, the frames are decoded once for all",
-    )
-    parser.add_argument(
-        "--size",
-        type=int,
-        nargs=2,
-        default=(128, 128),
-        metavar=("HEIGHT", "WIDTH"),
-        help="that frames are resized to, pixels (128 128)",
-    )
-    parser.add_argument(
-        "--stabilise",
-        choices=("integer", "subpixel"),
-        help="move every frame back onto the first, by phase correlation (default: off)",
-    )
-    parser.add_argument(
-        "--frames",
-        type=int,
-        metavar="N",
-        help="resample each clip in time to N frames, linearly (default: as they are)",
-    )
-    parser.add_argument("--strict", action="store_true", help="fail if any clip cannot be read or described")
-    parser.add_argument("--jobs", type=_jobs, default=-1, metavar="J", help="threads (-1: every core)")
-
-
-# Options of `evaluate` that are fields of `experiment.Settings`, which has their defaults.
-_SETTINGS = {
-    "protocol": {
-        "choices": ("loso", "lovo", "kfold", "composite", "cross"),
-        "help": "leave out one subject (loso, the default), one video, a k-th of the subjects, or one "
-        "subject of all data sets together; or train on the first data set and test on each other one",
-    },
-    "blocks": {"type": int, "metavar": "B", "help": "blocks down and across, for the tables (8)"},
-    "n_features": {"type": int, "metavar": "N", "help": "features for the tables (casme 325, others 450)"},
-    "gamma": {"type": float, "help": "weight of the loss in Eq. (4) (1)"},
-    "C": {"type": float, "help": "penalty of the SVM (1)"},
-    "sweep": {"action": argparse.BooleanOptionalAction, "help": "Fig. 4 (default: yes)"},
-    "nested": {
-        "action": argparse.BooleanOptionalAction,
-        "help": "choose C and N inside the training folds too (default: yes)",
-    },
-    "sweep_blocks": {"type": int, "nargs": "+", "metavar": "B", "help": "of Fig. 4 (4 6 8 10 12)"},
-    "sweep_n_features": {
-        "type": int,
-        "nargs": "+",
-        "metavar": "N",
-        "help": "of Fig. 4, and what N is chosen from (75 200 ... 950)",
-    },
-    "n_splits": {"type": int, "metavar": "K", "help": "folds of --protocol kfold (10)"},
-    "n_resamples": {"type": int, "metavar": "R", "help": "of the bootstrap (10000)"},
-    "seed": {"type": int, "help": "of the bootstrap (0)"},
-}
-
-
-def _add_evaluation(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "dataset", nargs="?", metavar="DATASET", help="casme, casme2, smic, samm, casme3 or manifest"
-    )
-    parser.add_argument("root", nargs="?", metavar="ROOT", help="its folder (manifest: its CSV file)")
-    parser.add_argument(
-        "--with",
-        dest="others",
-        nargs=2,
-        action="append",
-        default=[],
-        metavar=("DATASET", "ROOT"),
-        help="a further data set, for the protocols composite and cross; may be repeated",
-    )
-    parser.add_argument(
-        "--store", type=Path, metavar="FILE", help="feature store to use and fill (default: a temporary one)"
-    )
-    parser.add_argument(
-        "--out",
-        type=Path,
-        default=Path("microexpr-evaluation"),
-        metavar="DIR",
-        help="folder to write into (%(default)s)",
-    )
-    parser.add_argument(
-        "--classes",
-        choices=("paper", "composite", "all"),
-        help="the paper's subset (default where it has one), negative, positive and surprise (default of "
-        "several data sets), or as coded",
-    )
-    parser.add_argument(
-        "--from", dest="file", type=Path, metavar="FILE", help="repeat what this evaluation.json says"
-    )
-    for name, keywords in _SETTINGS.items():
-        parser.add_argument(f"--{name.replace('_', '-')}", default=None, **keywords)  # type: ignore[arg-type]
-    parser.add_argument("--jobs", type=_jobs, default=-1, metavar="J", help="processes (-1: every core)")
-
-
-def _command(commands, name, function, text):  # type: ignore[no-untyped-def]
-    parser = commands.add_parser(
-        name, help=text, description=text[0].upper() + text[1:] + ".", allow_abbrev=False
-    )
-    parser.set_defaults(command=function)
-    return parser
-
-
-def _add_simulation(
-    parser: argparse.ArgumentParser, subjects: int, clips: int, frames: tuple[int, int]
-) -> None:
-    group = parser.add_argument_group("simulation")
-    group.add_argument("--subjects", type=int, default=subjects, help="(%(default)s)")
-    group.add_argument("--clips", type=int, default=clips, help="of all subjects together (%(default)s)")
-    group.add_argument(
-        "--faces", metavar="DIR", help="folder of portraits, one a subject (default: drawn faces)"
-    )
-    group.add_argument("--noise", type=float, default=1.0, help="sensor noise, grey levels (%(default)s)")
-    group.add_argument(
-        "--motion",
-        type=float,
-        nargs=2,
-        default=(1.0, 2.0),
-        metavar=("LEAST", "MOST"),
-        help="peak displacement of a clip, in pixels of a 128 x 128 frame (1 2)",
-    )
-    group.add_argument(
-        "--drift", type=float, default=0.1, help="head drift over a clip, in the same pixels (%(default)s)"
-    )
-    group.add_argument(
-        "--frames",
-        type=int,
-        nargs=2,
-        default=frames,
-        metavar=("FEWEST", "MOST"),
-        help="from onset to offset ({} {})".format(*frames),
-    )
-    group.add_argument(
-        "--size",
-        type=int,
-        nargs=2,
-        default=(128, 128),
-        metavar=("HEIGHT", "WIDTH"),
-        help="of a frame, pixels (128 128)",
-    )
-    group.add_argument("--seed", type=int, default=0, help="(%(default)s)")
-    parser.add_argument("--jobs", type=_jobs, default=-1, metavar="J", help="threads (-1: every core)")

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from ._progress import progress_bar
 from ._store_format import Blocks, ClipFeatures, Kind
-from .data import Problem
+from .data import Problem, VideoFrames
 from .data.clips import check_options, read_frames, read_frames_and_digest
 from .data.stabilisation import PER_GREY_LEVEL, Grey, Stabilise
 from .features import Features, FrameFunction, as_blocks, as_features, as_json, name_and_parameters
@@ -92,7 +92,8 @@ def extract(
     Parameters
     ----------
     table : pandas.DataFrame
-        As the readers of `microexpr.data` return it: the column ``frames`` lists a clip's image files.
+        As the readers of `microexpr.data` return it: the column ``frames`` lists a clip's image files, or is
+        the part of a video that it is (`microexpr.data.VideoFrames`).
     store : path or FeatureStore, optional
         Keep the features in this feature store, made if it is not there; see `microexpr.store`. Clips
         whose features are there, from the same files and parameters and undamaged, are skipped. A file with
@@ -225,7 +226,7 @@ def _open(store: str | os.PathLike[str] | FeatureStore, parameters: dict[str, An
 
 
 def _clip(
-    frames: Sequence[Path],
+    frames: Sequence[Path] | VideoFrames,
     functions: Mapping[Kind, Features | None],
     reading: dict[str, Any],
     options: dict[str, Any],

@@ -159,6 +159,7 @@ def clip_of(name, i, clips, subjects, frames, rng):
     subject = i * subjects // clips + 1  # sorted by subject, as the spreadsheets are
     length = int(rng.integers(frames[0], frames[1] + 1))
     onset = {"samm": 5560, "casme3": 350}.get(name, 1) + int(rng.integers(0, 90)) + 20 * (i % 3)
+    onset = max(onset, 3)  # folders whose numbers begin at 0 or 1 may be renumbered: a note says so
     onset = 1 if name == "mmew" else onset + 1000 * i if name == "casme3-c" else onset
     emotion = EMOTIONS[name][i % len(EMOTIONS[name])]
     video = "abcdefghijklm"[i % 13]

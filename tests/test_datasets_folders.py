@@ -141,7 +141,7 @@ def test_one_of_several_trees(make_tree):
     )
     with pytest.raises(
         ValueError,
-        match=r"holds 2 folders of subjects.*say which one with tree=, as "
+        match=r"holds 2 folders of subjects.*say which one with tree, as "
         r"tree='CASME2_preprocessed/Cropped_128'$",
     ):
         read_casme2(root)

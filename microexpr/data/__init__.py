@@ -1,6 +1,7 @@
 """Clips and data sets: frames of videos and images, data sets read into one table, simulated clips."""
 
 from ._reading import Problem, report
+from ._video_parts import VideoFrames
 from .classes import PUBLISHED, combine, select_classes
 from .clips import (
     ClipError,
@@ -14,7 +15,8 @@ from .clips import (
 from .datasets import DATASETS, read_dataset
 from .later_readers import read_4dme, read_casme3_c, read_mmew
 from .long_videos import read_casme_sq, read_samm_lv, read_smic_e
-from .readers import read_casme, read_casme2, read_casme3, read_manifest, read_samm, read_smic
+from .manifests import read_manifest
+from .readers import read_casme, read_casme2, read_casme3, read_samm, read_smic
 from .simulation import CLASSES, PROPORTIONS, draw_face, motion_field, simulate
 from .stabilisation import drift, resample, stabilise
 
@@ -25,6 +27,7 @@ __all__ = [
     "PUBLISHED",
     "ClipError",
     "Problem",
+    "VideoFrames",
     "combine",
     "draw_face",
     "drift",

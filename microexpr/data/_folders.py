@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from .._wording import option
 from ._layouts import Layout, folder_pattern
 from ._reading import Reading
 
@@ -165,7 +166,7 @@ def without_suffix(
     if plain and cropped is None:
         reading.notes.append(
             f"{reading.root} holds OpenFace's folders (*{_ALIGNED}) beside others: OpenFace's are read "
-            "(cropped=False reads the others)"
+            f"({option('cropped', False)} reads the others)"
         )
     return aligned
 
@@ -194,8 +195,8 @@ def one_tree(
         cropped = any(kinds.values())
         if cropped and not all(kinds.values()):
             reading.notes.append(
-                f"{reading.root} holds raw and cropped frames: the cropped ones are read (cropped=False "
-                "reads the others)"
+                f"{reading.root} holds raw and cropped frames: the cropped ones are read "
+                f"({option('cropped', False)} reads the others)"
             )
     chosen = [parent for parent, kind in kinds.items() if kind == cropped]
     if not chosen:
@@ -208,7 +209,8 @@ def one_tree(
         names = _names_of(chosen, reading)
         raise ValueError(
             f"{reading.root} holds {len(chosen)} folders of subjects, and it must hold one: "
-            f"{', '.join(map(str, chosen))}; say which one with tree=, as tree={names[0]!r}"
+            f"{', '.join(map(str, chosen))}; say which one with {option('tree')}, as "
+            f"{option('tree', names[0])}"
         )
     return chosen[0]
 

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .._extras import require
+from .._wording import option
+from ._video_parts import VideoFrames
 from .classes import PUBLISHED
 from .clips import image_paths
 
@@ -20,13 +22,17 @@ StrPath = str | os.PathLike[str]
 
 _COLUMNS = ["dataset", "subject", "clip", "emotion", "onset", "apex", "offset", "action_units", "frames"]
 
-# What each kind of problem is called in a report, and what to do about it.
+# What each kind of problem is called in a report, and what to do about it; {} is an option.
 _KINDS = {
     "number": ("Cells that should hold a whole number", "correct them in the file named"),
     "order": ("Clips too short", "correct onset or offset in the file named"),
+    "formula": (
+        "Formulas without a result",
+        "open the file in a spreadsheet program, save it, read it again",
+    ),
     "emotion": ("Emotions that are not known", "correct them, or select the others"),
     "folder": ("Folders that are not there", "unpack them, or correct the name in the file"),
-    "frames": ("Frames that are not there", "unpack them again, or read with allow_gaps=True"),
+    "frames": ("Frames that are not there", "unpack them again, or read with {}"),
     "files": ("Folders whose images cannot be told apart", "remove the files that do not belong"),
     "duplicate": ("Clips coded twice", "delete the row that is wrong"),
     "clip": ("Clips that could not be described", "mend the files and extract again"),
@@ -43,8 +49,8 @@ class Problem:
     Attributes
     ----------
     kind : str
-        By which `report` groups: "number", "order", "emotion", "folder", "frames", "files", "duplicate" or
-        "other" of a reader, "clip" of `microexpr.extract`.
+        By which `report` groups: "number", "order", "formula", "emotion", "folder", "frames", "files",
+        "duplicate" or "other" of a reader, "clip" of `microexpr.extract`.
     where : str
         The file and its row, the folder (SMIC), or the clip; "" if nothing says where.
     what : str
@@ -112,6 +118,7 @@ def report(table: pd.DataFrame) -> str:
     for kind, (heading, advice) in _KINDS.items():
         group = [problem for problem in problems if _kind(problem) == kind]
         if group:
+            advice = advice.format(option("allow_gaps", True))
             lines += [f"  {heading} ({len(group)}); {advice}:", *(f"    {problem}" for problem in group)]
     return "\n".join(lines)
 
@@ -133,22 +140,31 @@ class Fault(Exception):
 class Reading:
     """Clips read so far, and what there is to say about them.
 
-    `name` is the data set's in `DATASETS`. `source` is what that reads: `root`, or a manifest.
+    `name` is the data set's in `DATASETS`. `source` is what that reads: `root`, or a manifest. `options` are
+    the reader's by which the same is read again, all but `strict`.
     """
 
-    def __init__(self, name: str, root: StrPath, strict: bool, allow_gaps: bool):
+    def __init__(self, name: str, root: StrPath, strict: bool, allow_gaps: bool, **options: Any):
         require("reading data sets", "datasets")
         self.name, self.source, self.root = name, root, Path(root)
         if not self.root.is_dir():
             raise FileNotFoundError(f"{self.root}: no such folder")
         self.sheet: Path | None = None
         self.strict, self.allow_gaps = strict, allow_gaps
+        self.whole_folder = bool(options.get("whole_folder"))
+        self.options = {
+            key: os.fspath(value) if isinstance(value, os.PathLike) else value
+            for key, value in {**options, "allow_gaps": allow_gaps}.items()
+            if value is not None and (value is not False or key == "cropped")
+        }
         self.clips: list[dict] = []
         self.problems: list[Problem] = []
         self.corrections: list[str] = []
         self.notes: list[str] = []
         self._listed: dict[Path, dict[int, list[Path]]] = {}
         self._coded: dict[Path, list[tuple[int, int, str]]] = {}
+        self._long_videos: set[Path] = set()
+        self._without_apex: list[str] = []
         self._names: set[tuple[str, str]] = set()
 
     @property
@@ -163,7 +179,11 @@ class Reading:
     def add(self, where: str, *, long_video: bool = False, **clip: Any) -> None:
         """Take a clip in, unless its frames are another's already."""
         first, last, apex, name = clip["onset"], clip["offset"], clip["apex"], clip["clip"]
-        coded = self._coded.setdefault(clip["frames"][0].parent, [])
+        frames = clip["frames"]
+        folder = frames.path if isinstance(frames, VideoFrames) else frames[0].parent
+        coded = self._coded.setdefault(folder, [])
+        if long_video:
+            self._long_videos.add(folder)
         for onset, offset, row in coded:
             # Two micro-expressions in one long video may overlap; the same one twice is a slip there too.
             if (first == onset) if long_video else (first <= offset and onset <= last):
@@ -197,6 +217,30 @@ class Reading:
             raise Fault("files", f"folder {name} holds no image with a number at the end of its name")
         return self._listed[folder]
 
+    def clip_range(
+        self,
+        images: Mapping[int, list[Path]],
+        onset: int | None,
+        apex: int | None,
+        offset: int | None,
+        where: str,
+        whole_folder: bool = False,
+    ) -> tuple[int | None, int | None, int | None]:
+        """Onset, apex and offset by the numbers on disk: as coded, unless the folder is the clip.
+
+        Then an apex is moved along if the row has as many frames as the folder; else nobody knows its place.
+        """
+        if not images or not (self.whole_folder or whole_folder):
+            return onset, apex, offset
+        first, last = min(images), max(images)
+        if apex is not None and (onset, offset) != (first, last):
+            if onset is not None and offset is not None and offset - onset == last - first:
+                apex += first - onset
+            else:
+                self._without_apex.append(where)
+                apex = None
+        return first, apex, last
+
     def select(
         self, images: Mapping[int, list[Path]], onset: int, offset: int, name: str, where: str
     ) -> list[Path]:
@@ -219,9 +263,11 @@ class Reading:
                 f"{name} lacks {absent} of its {offset - onset + 1} frames (onset {onset}, offset {offset}),"
                 f" the first of them number {first}; its folder holds {min(images)} to {max(images)}"
             )
+            if min(images) in (0, 1) and not self.whole_folder:
+                text += f" (if its frames were renumbered, {option('whole_folder', True)} takes all of them)"
             if not self.allow_gaps or len(inside) < 2:
                 raise Fault("frames", text)
-            self.notes.append(f"{where}: {text}: kept, as allow_gaps says")
+            self.notes.append(f"{where}: {text}: kept, as {option('allow_gaps')} says")
         return [images[number][0] for number in inside]
 
     def table(self) -> pd.DataFrame:
@@ -234,19 +280,42 @@ class Reading:
         if not self.clips:
             first = f"; the first: {self.problems[0]}" if self.problems else ""
             raise ValueError(f"no clip of {self.sheet or self.root} could be read{first}")
+        self._note_parts_of_folders()
         table = pd.DataFrame(self.clips, columns=_COLUMNS)
         table["apex"] = table["apex"].astype("Int64")
         table.attrs = {
             "problems": self.problems,
             "corrections": self.corrections,
             "notes": self.notes,
-            "sources": [[self.name, str(self.source)]],
+            "sources": [[self.name, str(self.source), *([self.options] if self.options else [])]],
             "sheet": str(self.sheet or ""),
             "simulated": self.simulated,
             "selection": None,
         }
         return table
 
+    def _note_parts_of_folders(self) -> None:
+        """Say where a row takes a part of a folder that may have been renumbered, and of moved apexes."""
+        parts = []
+        for folder, coded in self._coded.items():
+            numbers = self._listed.get(folder)
+            if not numbers or len(coded) != 1 or folder in self._long_videos or self.simulated:
+                continue  # of a folder with several clips none is the whole
+            (onset, offset, where), first, last = coded[0], min(numbers), max(numbers)
+            if first in (0, 1) and (onset, offset) != (first, last):
+                parts.append(f"{where}, {onset} to {offset} of {first} to {last}")
+        if parts:
+            self.notes.append(
+                f"{counted(len(parts), 'clip')} taken in part of folders whose numbers begin at 0 or 1; if "
+                "frames were renumbered and the folder is the clip, read with "
+                f"{option('whole_folder', True)}; the first: {parts[0]}"
+            )
+        if self._without_apex:
+            self.notes.append(
+                f"{counted(len(self._without_apex), 'apex', 'apexes')} left empty: the folder has not as "
+                f"many frames as the row; the first: {self._without_apex[0]}"
+            )
 
-def counted(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+def counted(number: int, noun: str, plural: str | None = None) -> str:
+    return f"{number} {noun if number == 1 else plural or noun + 's'}"

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-import io
 import re
+import string
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from .._wording import option
 from ._folders import subfolders
 from ._layouts import OPTIONAL_COLUMNS, Layout, folder_pattern
 from ._reading import Fault, Reading, StrPath
+from ._workbooks import Formula, Page, Row, is_blank, read_pages
 
-if TYPE_CHECKING:
-    import pandas as pd
+_SUFFIXES = (".xlsx", ".xlsm", ".xls", ".csv")
+_SUBJECT = r"(?:s|sub|subj|subject|sp|p|participant)[\s._-]*0*([0-9]{1,3})"
+_AROUND = (
+    string.whitespace + "\xa0\u2007\u202f\u3000\u200b\ufeff"
+)  # spaces that do not break, and none at all
 
 _SPELLINGS = {
     "angry": "anger",
@@ -33,89 +39,78 @@ def sheet_rows(
     layout: Layout, reading: Reading, given: StrPath | None
 ) -> tuple[Path, list[tuple[int, dict[str, Any]]]]:
     """Find the data set's spreadsheet, and its rows, numbered as a spreadsheet program does."""
-    import pandas as pd
-
     if given is not None and not Path(given).is_file():
         raise FileNotFoundError(f"{given}: no such spreadsheet")
-    fits: list[tuple[Path, str, int, Any]] = []
+    fits: list[tuple[Path, Page, int]] = []
     wrong: list[str] = []
     for paths in [[Path(given)]] if given is not None else spreadsheets(reading.root):
         for path in paths:
+            notes: list[str] = []
             try:
-                pages = pd.read_excel(
-                    path, sheet_name=None, header=None, dtype=object, keep_default_na=False, na_values=[""]
-                )
-            except Exception as error:  # openpyxl, zipfile, xlrd and pandas each raise their own
-                wrong.append(f"{path} cannot be read: {error or type(error).__name__}")
-                reading.notes.append(wrong[-1])
+                pages = read_pages(path, notes)
+            except ValueError as error:
+                wrong.append(str(error))
+                if path.suffix.lower() != ".csv":  # those are of anything
+                    reading.notes.append(wrong[-1])
                 continue
-            for page, cells in pages.items():
-                header, absent = _header(layout, cells)
+            for page in pages:
+                header, absent = _header(layout, page.head)
                 if absent:
-                    there = ", ".join(str(cell) for cell in cells.iloc[header].dropna()) if len(cells) else ""
+                    cells = page.head[header] if page.head else []
+                    there = ", ".join(str(cell) for cell in cells if cell is not None)
                     wrong.append(f"{path} has no column {', '.join(absent)}; it has {there or 'nothing'}")
                 else:
-                    fits.append((path, page, header, cells))
+                    fits.append((path, page, header))
+            if any(fit[0] == path for fit in fits):
+                reading.notes += notes
         if fits:
             break
     if not fits and not wrong:
         raise FileNotFoundError(
-            f"{reading.root} holds 0 spreadsheets (*.xlsx, *.xls) in it or at most two folders below; it "
-            "must hold one"
+            f"{reading.root} holds 0 spreadsheets ({', '.join(f'*{suffix}' for suffix in _SUFFIXES)}) in it "
+            "or at most two folders below; it must hold one"
         )
     if not fits:
-        raise ValueError("\n".join(wrong))
-    path, page, header, cells = fits[0]
+        more = [f"and {len(wrong) - 20} more"] * (len(wrong) > 20)
+        raise ValueError("\n".join([*wrong[:20], *more]))
+    path, page, header = fits[0]
     names = sorted({path.name for path, *_ in fits})
     if len({path for path, *_ in fits}) > 1:
         raise ValueError(
             f"{reading.root} holds {len(fits)} spreadsheets of {layout.dataset} ({', '.join(names)}); say "
-            "which one with sheet="
+            f"which one with {option('sheet', ...)}"
         )
     if len(fits) > 1:
-        reading.notes.append(f"{path.name}: {len(fits)} sheets have the columns; {page!r} is read")
+        reading.notes.append(f"{path.name}: {len(fits)} sheets have the columns; {page.name!r} is read")
+    rows = page.rows()
     columns = {
-        key: _position(cells.iloc[header], options)
+        key: _position(rows[header], options)
         for key, options in {**OPTIONAL_COLUMNS, **layout.columns}.items()
     }
     return path, [
-        (row + 1, {key: None if at is None else cells.iat[row, at] for key, at in columns.items()})
-        for row in range(header + 1, len(cells))
-    ]
-
-
-def csv_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
-    """Rows of a manifest, numbered as a spreadsheet program does."""
-    import pandas as pd
-
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-        separator = max(",;\t", key=text.partition("\n")[0].count)
-        cells = pd.read_csv(
-            io.StringIO(text), sep=separator, dtype=str, index_col=False, skip_blank_lines=False
+        (
+            number,
+            {key: None if at is None or at >= len(row) else row[at] for key, at in columns.items()},
         )
-    except ValueError as error:  # not UTF-8, nothing in it, or more cells than columns
-        raise ValueError(f"{path} is not a CSV file in UTF-8: {error}") from error
-    cells = cells.fillna("").apply(lambda column: column.str.strip())
-    cells.columns = cells.columns.str.strip().str.lower().str.replace(" ", "_")
-    absent = [name for name in ("folder", "subject", "emotion") if name not in cells]
-    if absent:
-        raise ValueError(f"{path} has no column {', '.join(absent)}; it has {', '.join(cells)}")
-    return [
-        (number, row) for number, row in enumerate(cells.to_dict("records"), start=2) if any(row.values())
+        for number, row in enumerate(rows[header + 1 :], start=header + 2)
     ]
 
 
 def read_subject(layout: Layout, cell: Any) -> int:
-    """Read a subject's number, written as one or as its folder is."""
-    found = isinstance(cell, str) and re.fullmatch(folder_pattern(layout.folder), cell.strip(), re.IGNORECASE)
-    return int(found[1]) if found else read_number(cell, "Subject")
+    """Read a subject's number, written as one, as its folder is, or as S01, Sub_02 and the like."""
+    if isinstance(cell, str):
+        text = _tidy(cell)
+        for pattern in (folder_pattern(layout.folder), _SUBJECT):
+            if found := re.fullmatch(pattern, text, re.IGNORECASE):
+                return int(found[1])
+    return read_number(cell, "Subject")
 
 
 def read_number(cell: Any, column: str) -> int:
     """Read a whole number, also written as text or with zeros after the point."""
-    if isinstance(cell, str) and re.fullmatch(r"[0-9]+(\.0*)?", cell.strip()):
-        return int(cell.strip().partition(".")[0])
+    if isinstance(cell, str) and re.fullmatch(r"[0-9]+(\.0*)?", _tidy(cell)):
+        return int(_tidy(cell).partition(".")[0])
+    _check_stored(cell, column)
     if hasattr(cell, "__index__") and not isinstance(cell, bool):
         return int(cell)
     if isinstance(cell, float) and cell.is_integer():
@@ -127,45 +122,41 @@ def read_text(row: Mapping[str, Any], key: str, column: str | None = None) -> st
     """Read a cell that must not be empty."""
     if is_blank(row[key]):
         raise Fault("folder", f"{column or key} is empty")
-    return str(row[key]).strip()
+    _check_stored(row[key], column or key)
+    return str(row[key]).strip(_AROUND)
 
 
 def read_emotion(cell: Any, column: str, known: Sequence[str] = ()) -> str:
     """Read an emotion as it is spelled here, one of those known if any are."""
+    _check_stored(cell, column)
     if not isinstance(cell, str) or not cell.strip():
         raise Fault("emotion", f"{column} is {_shown(cell)}; it must be a word")
-    word = " ".join(cell.lower().split())
+    word = " ".join(_tidy(cell).lower().split())
     word = _SPELLINGS.get(word, word)
     if known and word not in known:
         raise Fault("emotion", f"{column} is {_shown(cell)}; it must be one of {', '.join(known)}")
     return word
 
 
-def is_blank(cell: Any) -> bool:
-    """Whether nothing is in a cell."""
-    return cell is None or cell != cell or str(cell).strip() == ""
-
-
 def spreadsheets(root: Path) -> Iterator[list[Path]]:
-    """Spreadsheets at `root`, then one folder down, then two."""
-    level = [root]
-    for _ in range(3):
-        yield sorted(
-            path
-            for folder in level
-            for path in folder.iterdir()
-            if path.suffix.lower() in (".xlsx", ".xls")
-            and not path.name.startswith(("~", "."))  # what a spreadsheet program leaves while it is open
-        )
-        level = [below for folder in level for below in subfolders(folder)]
+    """Spreadsheets at `root`, then one folder down, then two; after all those, CSV files likewise."""
+    levels = [[root]]
+    for _ in range(2):
+        levels.append([below for folder in levels[-1] for below in subfolders(folder)])
+    for suffixes in (_SUFFIXES[:-1], _SUFFIXES[-1:]):
+        for level in levels:
+            yield sorted(
+                path
+                for folder in level
+                for path in folder.iterdir()
+                if path.suffix.lower() in suffixes
+                and not path.name.startswith(("~", "."))  # what a spreadsheet program leaves while it is open
+            )
 
 
-def _header(layout: Layout, cells: pd.DataFrame) -> tuple[int, list[str]]:
-    """Find the row among the first 40 that has most of the columns, and the columns that it lacks."""
-    rows = [
-        [names[0] for names in layout.columns.values() if _position(cells.iloc[row], names) is None]
-        for row in range(min(40, len(cells)))
-    ]
+def _header(layout: Layout, head: Sequence[Row]) -> tuple[int, list[str]]:
+    """Find the row that has most of the columns, and the columns that it lacks."""
+    rows = [[names[0] for names in layout.columns.values() if _position(row, names) is None] for row in head]
     best = min(range(len(rows)), key=lambda row: len(rows[row]), default=0)
     return best, rows[best] if rows else [names[0] for names in layout.columns.values()]
 
@@ -175,6 +166,16 @@ def _position(header: Sequence[Any], names: Sequence[str]) -> int | None:
     plain = [re.sub(r"[^a-z0-9]", "", str(cell).lower()) for cell in [*header, *names]]
     header, names = plain[: len(header)], plain[len(header) :]
     return next((header.index(name) for name in names if name in header), None)
+
+
+def _tidy(cell: str) -> str:
+    """Return a text without what is not seen around it, and with plain spaces and figures."""
+    return unicodedata.normalize("NFKC", cell).strip(_AROUND)
+
+
+def _check_stored(cell: Any, column: str) -> None:
+    if isinstance(cell, Formula):
+        raise Fault("formula", f"{column} is a formula, {cell}, whose result is not in the file")
 
 
 def _shown(cell: Any) -> str:

@@ -41,7 +41,7 @@ def survey_video(path: Path, damage: Callable[[str], None]) -> int:
     if promised is not None and promised > size:
         damage(f"ends early: {size} of its {promised} bytes are there")
     count, end, gap, last = 0, 0.0, 0.0, math.nan
-    with _listening() as lines, _opened(path) as container:
+    with _listening() as lines, open_video(path) as container:
         stream = container.streams.video[0]
         for packet in _packets(container, None, damage):
             if packet is None or packet.pts is None:
@@ -71,7 +71,7 @@ def shown_frames(path: Path, damage: Callable[[str], None]) -> Generator[NDArray
     """
     from av.error import FFmpegError
 
-    with _listening() as lines, _opened(path) as container:
+    with _listening() as lines, open_video(path) as container:
         stream = container.streams.video[0]
         decoder = stream.codec_context
         if decoder is None:
@@ -99,6 +99,13 @@ def shown_frames(path: Path, damage: Callable[[str], None]) -> Generator[NDArray
                 count += 1
                 matrix = _display_matrix(frame) or matrix  # an H.264 stream says it once for many frames
                 yield _turned(frame.to_ndarray(format="gray"), matrix)
+
+
+def open_video(path: Path) -> Any:
+    """Open a video with PyAV."""
+    import av
+
+    return av.open(str(path), metadata_errors="replace")  # a title in another encoding is no damage
 
 
 def reason_of(error: Exception) -> str:
@@ -131,12 +138,6 @@ def _listening() -> Iterator[list[tuple[int, str, str]]]:
             if not _listeners:
                 av.logging.set_level(_before[0])
                 av.logging.set_skip_repeated(_before[1])
-
-
-def _opened(path: Path) -> Any:
-    import av
-
-    return av.open(str(path), metadata_errors="replace")  # a title in another encoding is no damage
 
 
 def _packets(container: Any, stream: Any, damage: Callable[[str], None]) -> Iterator[Any]:

@@ -23,8 +23,10 @@ from PIL import Image
 from .._checks import is_whole
 from .._extras import require
 from .._progress import progress_bar
+from .._wording import option
 from ._errors import ClipError
 from ._images import IMAGES, Box, Pages, check_file, count_pages, decode_image, open_file
+from ._video_parts import VideoFrames, length_and_crc
 from ._videos import reason_of, shown_frames, survey_video
 from .stabilisation import Grey, Stabilise, check_blur, check_n_frames, check_stabilise, settle
 
@@ -135,7 +137,7 @@ def read_clip(
 
 
 def read_frames(
-    paths: Sequence[str | os.PathLike[str]],
+    paths: Sequence[str | os.PathLike[str]] | VideoFrames,
     size: tuple[int, int] | None = (128, 128),
     *,
     box: Box | None = None,
@@ -148,8 +150,9 @@ def read_frames(
 
     Parameters
     ----------
-    paths : sequence of path
-        Image files of one size, or of any size if `size` is given; or all of them TIFFs of several pages.
+    paths : sequence of path, or VideoFrames
+        Image files of one size, or of any size if `size` is given; or all of them TIFFs of several pages; or
+        a part of a video.
     size : (int, int) or None
         Height and width that every frame is resized to, in pixels.
     box : (top, left, height, width), optional
@@ -184,7 +187,7 @@ def read_frames(
 
 
 def read_frames_and_digest(
-    paths: Sequence[str | os.PathLike[str]],
+    paths: Sequence[str | os.PathLike[str]] | VideoFrames,
     size: tuple[int, int],
     *,
     stabilise: Stabilise | None = None,
@@ -192,18 +195,25 @@ def read_frames_and_digest(
     n_frames: int | None = None,
 ) -> tuple[Grey, bytes]:
     """Read frames as `read_frames` does, and the `content_digest` of their files from the same bytes."""
+    if isinstance(paths, VideoFrames):
+        frames = _read(paths, size, None, stabilise, blur, n_frames, False, None)
+        return frames, content_digest(paths)
     checksums: list[bytes] = []
     frames = _read(paths, size, None, stabilise, blur, n_frames, False, checksums)
     return frames, hashlib.sha256(b"".join(checksums)).digest()
 
 
-def content_digest(paths: Sequence[str | os.PathLike[str]]) -> bytes:
+def content_digest(paths: Sequence[str | os.PathLike[str]] | VideoFrames) -> bytes:
     """SHA-256 of the length (8 bytes) and CRC-32 (4 bytes) of each file in the order given, little-endian.
 
     Names play no part in it. CRC-32, because SHA-256 of every file took 5 % of what decoding it takes: these
-    checksums tell changed files from unchanged ones, and protect against nobody. An OSError if a
-    file cannot be read.
+    checksums tell changed files from unchanged ones, and protect against nobody. Of a part of a video, those
+    of the whole file and which part it is. An OSError if a file cannot be read.
     """
+    if isinstance(paths, VideoFrames):
+        length, crc = length_and_crc(paths.path)
+        whole = length.to_bytes(8, "little") + crc.to_bytes(4, "little")
+        return hashlib.sha256(whole + paths.part).digest()
     checksums = []
     for path in paths:
         try:
@@ -327,7 +337,7 @@ def find_face(frames: Iterable[NDArray[np.uint8]], margin: float = 0.1) -> Box:
     if not face:
         raise ClipError(
             f"no face found in the {searched} frames searched; "
-            "crop the clip and read it with face=False (--no-face)"
+            f"crop the clip and read it with {option('face', False)}"
         )
     top, left = max(0, round(r - margin * face)), max(0, round(c - margin * face))
     bottom, right = (round(start + (1 + margin) * face) for start in (r, c))
@@ -365,7 +375,7 @@ def _mean_of_largest(found: list[tuple[int, int, int]], shrink: float) -> tuple[
 
 
 def _read(
-    paths: Sequence[str | os.PathLike[str]],
+    paths: Sequence[str | os.PathLike[str]] | VideoFrames,
     size: tuple[int, int] | None,
     box: Box | None,
     stabilise: Stabilise | None,
@@ -375,6 +385,13 @@ def _read(
     checksums: list[bytes] | None,
 ) -> Grey:
     check_options(stabilise, n_frames, size, blur)
+    if isinstance(paths, VideoFrames):
+        if box is not None:
+            raise ValueError("box is of images; a part of a video is cropped to its face, or not at all")
+        require("reading a video", *["video", "face"][: 1 + paths.face])
+        part = (paths.first, paths.last)
+        frames = _read_video(paths.path, size, paths.face, 0.1, progress, part=part)
+        return settle(frames, stabilise, blur, n_frames)
     if isinstance(paths, (str, bytes, os.PathLike)):
         raise ValueError(f"paths is {paths!r}; it must be a sequence of paths (read_clip reads a folder)")
     if box is not None and not (_are_whole(box, 4, 0, _MOST_PIXELS) and box[2] > 0 < box[3]):
@@ -462,7 +479,14 @@ def _check_margin(margin: float) -> None:
 
 
 def _read_video(
-    path: Path, size: tuple[int, int] | None, face: bool, margin: float, progress: bool | None, keep: bool
+    path: Path,
+    size: tuple[int, int] | None,
+    face: bool,
+    margin: float,
+    progress: bool | None,
+    *,
+    keep: bool = False,
+    part: tuple[int, int] | None = None,
 ) -> NDArray[np.uint8]:
     import av
 
@@ -471,22 +495,26 @@ def _read_video(
     def damage(what: str) -> None:
         if not keep:
             unreadable = what if what.startswith("ends early") else f"is not a readable video: it {what}"
-            raise ClipError(f'{path} {unreadable}; damaged="keep" (--damaged) reads what is there')
+            remedy = "" if part else '; damaged="keep" (--damaged) reads what is there'
+            raise ClipError(f"{path} {unreadable}{remedy}")
         if what not in found:
             found.append(what)
 
     check_file(path)
+    first, stop = (0, None) if part is None else (part[0], part[1] + 1)
     try:
         packets = survey_video(path, damage)
+        count = packets if stop is None else stop - first
         box = None
         if face:
             # Decoded twice rather than kept: a long video at full size does not fit in memory.
             with closing(shown_frames(path, damage)) as shown:
-                box = _face_of(path, islice(shown, 0, None, max(1, packets // 4)), margin)
+                box = _face_of(path, islice(shown, first, stop, max(1, count // 4)), margin)
         frames: list[NDArray[np.uint8]] = []
         shape: tuple[int, ...] | None = None
         with closing(shown_frames(path, damage)) as shown:
-            for frame in progress_bar(shown, "read", packets or None, "frame", progress, leave=False):
+            wanted = islice(shown, first, stop)
+            for frame in progress_bar(wanted, "read", count or None, "frame", progress, leave=False):
                 shape = shape or frame.shape
                 if frame.shape != shape and (face or size is None):
                     sizes = f"{shape[0]} x {shape[1]} to {frame.shape[0]} x {frame.shape[1]} pixels"
@@ -498,6 +526,8 @@ def _read_video(
         raise ClipError(f"{path} is not a readable video: it has no pictures in it") from error
     except (OSError, ValueError, av.error.FFmpegError) as error:
         raise ClipError(f"{path} is not a readable video: {reason_of(error)}") from error
+    if stop is not None and len(frames) < stop - first:
+        raise ClipError(f"{path} has {len(frames)} of the frames {first} to {stop - 1}")
     if not frames:
         raise ClipError(f"{path} has no video frames")
     if found:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .._wording import option
 from ._reading import StrPath
 from .later_readers import read_4dme, read_casme3_c, read_mmew
 from .long_videos import read_casme_sq, read_samm_lv, read_smic_e
-from .readers import read_casme, read_casme2, read_casme3, read_manifest, read_samm, read_smic
+from .manifests import read_manifest
+from .readers import read_casme, read_casme2, read_casme3, read_samm, read_smic
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,8 +60,9 @@ _GIVEN_OUT_BY = {
 def read_dataset(name: str, root: StrPath, **options: Any) -> pd.DataFrame:
     """Read a data set by its name in `DATASETS`, in any case.
 
-    `root` is its folder, or a manifest's CSV file; `options` are passed to the reader. ValueError if there
-    is no such name; FileNotFoundError, which says where the data set is from, if there is no such folder.
+    `root` is its folder, or a manifest's file; `options` are passed to the reader. ValueError if there is no
+    such name, or its reader has no such option; FileNotFoundError, which says where the data set is from, if
+    there is no such folder.
 
     Examples
     --------
@@ -71,6 +75,12 @@ def read_dataset(name: str, root: StrPath, **options: Any) -> pd.DataFrame:
     reader = DATASETS.get(name.lower())
     if reader is None:
         raise ValueError(f"{name!r} is not a data set; it must be {', '.join(DATASETS)}")
+    taken = [key for key in inspect.signature(reader).parameters if key not in ("root", "path")]
+    if name.lower().endswith(("-hs", "-vis", "-nir")):
+        taken.remove("camera")  # its name says it
+    for key in options:
+        if key not in taken:
+            raise ValueError(f"{name} has no {option(key)}; it has {', '.join(map(option, taken))}")
     source = _GIVEN_OUT_BY.get(name.lower()) or _GIVEN_OUT_BY.get(name.lower().split("-")[0])
     if source and not Path(root).exists():
         raise FileNotFoundError(

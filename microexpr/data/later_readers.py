@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from ._folders import clip_folders, named_folders
 from ._layouts import CASME3_C, FOUR_DME, MMEW, Layout
 from ._reading import Fault, Reading, StrPath
-from ._sheets import is_blank, read_emotion, read_subject, sheet_rows
+from ._sheets import read_emotion, read_subject, sheet_rows
+from ._workbooks import is_blank
 from .readers import read_coded
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ def read_mmew(
     sheet: StrPath | None = None,
     cropped: bool | None = None,
     allow_gaps: bool = False,
+    whole_folder: bool = False,
     tree: str | None = None,
 ) -> pd.DataFrame:
     """Read the micro-expressions of MMEW (Ben et al. 2021): ``Micro_Expression/EMOTION/S04-03-001/``.
@@ -31,7 +33,8 @@ def read_mmew(
     Folders are found by the names in the column Filename of the spreadsheet. Parameters, result and errors
     are those of `read_casme`.
     """
-    reading = Reading("mmew", root, strict, allow_gaps)
+    options = {"sheet": sheet, "cropped": cropped, "whole_folder": whole_folder, "tree": tree}
+    reading = Reading("mmew", root, strict, allow_gaps, **options)
     reading.sheet, rows = sheet_rows(MMEW, reading, sheet)
     return read_coded(MMEW, reading, rows, named_folders(reading, _named(MMEW, rows), cropped, tree))
 
@@ -43,6 +46,7 @@ def read_casme3_c(
     sheet: StrPath | None = None,
     cropped: bool | None = None,
     allow_gaps: bool = False,
+    whole_folder: bool = False,
     tree: str | None = None,
 ) -> pd.DataFrame:
     """Read the micro-expressions of part C of CAS(ME)3 (Li et al. 2023): ``01/a/color/``, a mock crime.
@@ -51,7 +55,8 @@ def read_casme3_c(
     folders of these names (``01/1/color/``) are read as well. No apex is coded. Parameters, result and
     errors are those of `read_casme`.
     """
-    reading = Reading("casme3-c", root, strict, allow_gaps)
+    options = {"sheet": sheet, "cropped": cropped, "whole_folder": whole_folder, "tree": tree}
+    reading = Reading("casme3-c", root, strict, allow_gaps, **options)
     reading.sheet, rows = sheet_rows(CASME3_C, reading, sheet)
     folders = clip_folders(CASME3_C, reading, cropped, tree)
     videos: dict[int, list[str]] = {}
@@ -76,6 +81,7 @@ def read_4dme(
     sheet: StrPath | None = None,
     cropped: bool | None = None,
     allow_gaps: bool = False,
+    whole_folder: bool = False,
     tree: str | None = None,
 ) -> pd.DataFrame:
     """Read the micro-expressions of 4DME (Li et al. 2022), of its grey videos or another tree of frames.
@@ -84,7 +90,8 @@ def read_4dme(
     several emotions has them all, in the order of the alphabet: ``positive+surprise``. Parameters, result
     and errors are those of `read_casme`.
     """
-    reading = Reading("4dme", root, strict, allow_gaps)
+    options = {"sheet": sheet, "cropped": cropped, "whole_folder": whole_folder, "tree": tree}
+    reading = Reading("4dme", root, strict, allow_gaps, **options)
     reading.sheet, rows = sheet_rows(FOUR_DME, reading, sheet)
     for _, row in rows:
         if isinstance(row["emotion"], str):

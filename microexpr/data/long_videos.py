@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .._wording import option
 from ._folders import (
     Found,
     camera_of,
@@ -21,7 +22,8 @@ from ._folders import (
 )
 from ._layouts import CASME_SQ, SAMM_LV, SMIC_E, SMIC_EMOTIONS
 from ._reading import Reading, StrPath
-from ._sheets import is_blank, sheet_rows, spreadsheets
+from ._sheets import sheet_rows, spreadsheets
+from ._workbooks import is_blank
 from .readers import read_coded
 
 if TYPE_CHECKING:
@@ -55,7 +57,8 @@ def read_casme_sq(
     expressions : {"micro", "macro", "all"}
         Which to read.
     """
-    reading = Reading("casme-sq", root, strict, allow_gaps)
+    options = {"sheet": sheet, "cropped": cropped, "tree": tree, "expressions": expressions}
+    reading = Reading("casme-sq", root, strict, allow_gaps, **options)
     rows = _casme_sq_rows(reading, sheet)
     folders = _casme_sq_folders(reading, cropped, tree)
     return read_coded(CASME_SQ, reading, rows, folders, expressions)
@@ -75,7 +78,8 @@ def read_samm_lv(
 
     Its spreadsheet codes no emotion: ``emotion`` is "micro" or "macro". The rest is as in `read_casme_sq`.
     """
-    reading = Reading("samm-lv", root, strict, allow_gaps)
+    options = {"sheet": sheet, "cropped": cropped, "tree": tree, "expressions": expressions}
+    reading = Reading("samm-lv", root, strict, allow_gaps, **options)
     reading.sheet, rows = sheet_rows(SAMM_LV, reading, sheet)
     for _, row in rows:
         video = re.match(r"\s*0*(\d+)_0*(\d+)(_\d+)?\s*$", str(row["clip"]))
@@ -112,7 +116,8 @@ def read_smic_e(
     name = str(camera).upper()
     if name not in _CAMERAS:
         raise ValueError(f"camera is {camera!r}; it must be 'HS', 'VIS' or 'NIR'")
-    reading = Reading(f"smic-e-{name.lower()}", root, strict, allow_gaps)
+    options = {"sheet": sheet, "cropped": cropped, "tree": tree}
+    reading = Reading(f"smic-e-{name.lower()}", root, strict, allow_gaps, **options)
     rows = _smic_e_rows(reading, name, sheet)
     trees = {}
     for parent, subjects in subject_trees(reading.root, "s{}", 3).items():
@@ -254,9 +259,8 @@ def _workbooks(reading: Reading, given: StrPath | None) -> Iterator[tuple[Path, 
 
     if given is not None and not Path(given).is_file():
         raise FileNotFoundError(f"{given}: no such spreadsheet")
-    for path in (
-        [Path(given)] if given is not None else [p for level in spreadsheets(reading.root) for p in level]
-    ):
+    found = (path for level in spreadsheets(reading.root) for path in level if path.suffix.lower() != ".csv")
+    for path in [Path(given)] if given is not None else found:
         try:
             pages = pd.read_excel(
                 path, sheet_name=None, header=None, dtype=object, keep_default_na=False, na_values=[""]
@@ -274,7 +278,8 @@ def _only(fits: list[Any], wrong: list[str], reading: Reading, dataset: str) -> 
     if fits:
         names = ", ".join(sorted({str(path.name) for path, *_ in fits}))
         raise ValueError(
-            f"{reading.root} holds {len(fits)} spreadsheets of {dataset} ({names}); say which one with sheet="
+            f"{reading.root} holds {len(fits)} spreadsheets of {dataset} ({names}); say which one with "
+            f"{option('sheet', ...)}"
         )
     if wrong or reading.notes:
         raise ValueError("\n".join([*wrong, *reading.notes]))

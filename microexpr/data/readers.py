@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from ._folders import aligned_images, clip_folders, clip_name, is_aligned, smic_clip_folders
 from ._layouts import CASME, CASME2, CASME3, SAMM, SMIC_EMOTIONS, Layout, is_coded_slip, is_slip
 from ._reading import Fault, Reading, StrPath, counted
-from ._sheets import csv_rows, is_blank, read_emotion, read_number, read_subject, read_text, sheet_rows
+from ._sheets import read_emotion, read_number, read_subject, read_text, sheet_rows
+from ._workbooks import is_blank
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,7 +23,6 @@ __all__ = [
     "read_casme",
     "read_casme2",
     "read_casme3",
-    "read_manifest",
     "read_samm",
     "read_smic",
 ]
@@ -35,6 +35,7 @@ def read_casme(
     sheet: StrPath | None = None,
     cropped: bool | None = None,
     allow_gaps: bool = False,
+    whole_folder: bool = False,
     tree: str | None = None,
 ) -> pd.DataFrame:
     """Read the clips of CASME (Yan et al. 2013): ``subNN/Filename/`` and a spreadsheet.
@@ -42,8 +43,8 @@ def read_casme(
     Parameters
     ----------
     root : path
-        Folder with the spreadsheet (``.xlsx``, ``.xls``) and the subjects' folders, each at most two
-        folders down.
+        Folder with the spreadsheet (``.xlsx``, ``.xlsm``, ``.xls``, or ``.csv`` if there is none of those)
+        and the subjects' folders, each at most two folders down.
     strict : bool
         Raise if anything does not match, with everything that does not, instead of leaving it out.
     sheet : path, optional
@@ -53,6 +54,10 @@ def read_casme(
         if both are.
     allow_gaps : bool
         Keep a clip some of whose frames are not on disk, if at least 2 are. By default it is left out.
+    whole_folder : bool
+        Take all images of a folder as the clip, whatever onset and offset the spreadsheet says: for frames
+        that were cut out and renumbered. An apex is moved along where the row has as many frames as the
+        folder, and left empty where it has not.
     tree : str, optional
         Which folder of subjects to read where there are several: its path below `root`, or the end of it.
 
@@ -66,7 +71,8 @@ def read_casme(
         - ``problems``: a list of `Problem`, the clips left out;
         - ``corrections``: a list of str, known slips of the spreadsheet corrected;
         - ``notes``: a list of str, remarks on what was kept;
-        - ``sources``: a list of [name in `DATASETS`, root], what `read_dataset` reads again;
+        - ``sources``: a list of [name in `DATASETS`, root], and {options} where some were given: what
+          `read_dataset` reads again;
         - ``sheet``: str, the spreadsheet or manifest read, "" where there is none;
         - ``simulated``: bool, whether `microexpr.simulate` wrote the data set;
         - ``selection``: None, until `select_classes` says which classes these are.
@@ -83,7 +89,8 @@ def read_casme(
         If the spreadsheet lacks a column, no row can be read, there are several data sets at `root`, or
         `strict` and anything does not match.
     """
-    return _read_sheet(CASME, Reading("casme", root, strict, allow_gaps), sheet, cropped, tree)
+    options = {"sheet": sheet, "cropped": cropped, "whole_folder": whole_folder, "tree": tree}
+    return _read_sheet(CASME, Reading("casme", root, strict, allow_gaps, **options), sheet, cropped, tree)
 
 
 def read_casme2(
@@ -93,6 +100,7 @@ def read_casme2(
     sheet: StrPath | None = None,
     cropped: bool | None = None,
     allow_gaps: bool = False,
+    whole_folder: bool = False,
     tree: str | None = None,
 ) -> pd.DataFrame:
     """Read the clips of CASME II (Yan et al. 2014), or of a data set that `microexpr.simulate` wrote.
@@ -115,7 +123,8 @@ def read_casme2(
     >>> table.attrs["problems"]
     []
     """
-    return _read_sheet(CASME2, Reading("casme2", root, strict, allow_gaps), sheet, cropped, tree)
+    options = {"sheet": sheet, "cropped": cropped, "whole_folder": whole_folder, "tree": tree}
+    return _read_sheet(CASME2, Reading("casme2", root, strict, allow_gaps, **options), sheet, cropped, tree)
 
 
 def read_samm(
@@ -125,6 +134,7 @@ def read_samm(
     sheet: StrPath | None = None,
     cropped: bool | None = None,
     allow_gaps: bool = False,
+    whole_folder: bool = False,
     tree: str | None = None,
 ) -> pd.DataFrame:
     """Read the clips of SAMM (Davison et al. 2018): ``006/006_1_2/`` and a spreadsheet.
@@ -132,7 +142,8 @@ def read_samm(
     The header of the spreadsheet is found wherever it is. Parameters, result and errors are those of
     `read_casme`.
     """
-    return _read_sheet(SAMM, Reading("samm", root, strict, allow_gaps), sheet, cropped, tree)
+    options = {"sheet": sheet, "cropped": cropped, "whole_folder": whole_folder, "tree": tree}
+    return _read_sheet(SAMM, Reading("samm", root, strict, allow_gaps, **options), sheet, cropped, tree)
 
 
 def read_casme3(
@@ -142,6 +153,7 @@ def read_casme3(
     sheet: StrPath | None = None,
     cropped: bool | None = None,
     allow_gaps: bool = False,
+    whole_folder: bool = False,
     tree: str | None = None,
 ) -> pd.DataFrame:
     """Read the micro-expressions of part A of CAS(ME)³ (Li et al. 2023).
@@ -151,7 +163,8 @@ def read_casme3(
     several clips: a clip's name is the video's and its onset, ``a_355``. Parameters, result and errors
     are those of `read_casme`.
     """
-    return _read_sheet(CASME3, Reading("casme3", root, strict, allow_gaps), sheet, cropped, tree)
+    options = {"sheet": sheet, "cropped": cropped, "whole_folder": whole_folder, "tree": tree}
+    return _read_sheet(CASME3, Reading("casme3", root, strict, allow_gaps, **options), sheet, cropped, tree)
 
 
 def read_smic(
@@ -179,7 +192,7 @@ def read_smic(
     name = str(camera).upper()
     if name not in ("HS", "VIS", "NIR"):
         raise ValueError(f"camera is {camera!r}; it must be 'HS', 'VIS' or 'NIR'")
-    reading = Reading(f"smic-{name.lower()}", root, strict, allow_gaps)
+    reading = Reading(f"smic-{name.lower()}", root, strict, allow_gaps, cropped=cropped, tree=tree)
     for subject, materials in smic_clip_folders(reading, name, cropped, tree).items():
         names = [clip_name(material) for material in materials]
         for material in materials:
@@ -206,73 +219,6 @@ def read_smic(
                 action_units="",
                 frames=frames,
             )
-    return reading.table()
-
-
-def read_manifest(path: StrPath, *, strict: bool = False, allow_gaps: bool = False) -> pd.DataFrame:
-    r"""Read any folders of frames that a CSV file lists.
-
-    Parameters
-    ----------
-    path : path
-        CSV file (comma, semicolon or tab, UTF-8) whose first line names its columns: ``folder`` (of the
-        clip's frames, relative to the CSV file), ``subject`` and ``emotion``; and, if they are there,
-        ``clip`` (default: the folder's name), ``onset`` and ``offset`` (frame numbers; default: the
-        folder's first and last), ``apex``, ``action_units`` and ``dataset`` (default: the CSV file's
-        name). Further columns are ignored. Any word is an emotion here.
-    strict, allow_gaps
-        As for `read_casme`, as are the result and the errors.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> from pathlib import Path
-    >>> from microexpr.data import read_manifest
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     for number in (8, 9, 10):
-    ...         image = Path(folder, "anna", "smile", f"{number}.png")
-    ...         image.parent.mkdir(parents=True, exist_ok=True)
-    ...         image.touch()
-    ...     manifest = Path(folder, "mine.csv")
-    ...     _ = manifest.write_text("folder,subject,emotion\nanna/smile,Anna,Happy\n")
-    ...     table = read_manifest(manifest)
-    >>> table[["dataset", "subject", "clip", "emotion", "onset", "offset"]]
-      dataset subject   clip    emotion  onset  offset
-    0    mine    Anna  smile  happiness      8      10
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file; a manifest is a CSV file")
-    reading = Reading("manifest", path.parent, strict, allow_gaps)
-    reading.source = reading.sheet = path
-    for number, row in csv_rows(path):
-        where = f"{path.name}, row {number}"
-        try:
-            subject, emotion = read_text(row, "subject"), read_emotion(row["emotion"], "emotion")
-            folder = path.parent / read_text(row, "folder").replace("\\", "/")
-            if not folder.is_dir():
-                raise Fault("folder", f"there is no folder {row['folder']}")
-            images = reading.images(folder)
-            onset = read_number(row["onset"], "onset") if row.get("onset") else min(images)
-            offset = read_number(row["offset"], "offset") if row.get("offset") else max(images)
-            apex = read_number(row["apex"], "apex") if row.get("apex", "") not in ("", "/") else None
-            clip = row.get("clip") or folder.name
-            frames = reading.select(images, onset, offset, f"clip {subject}/{clip}", where)
-        except Fault as fault:
-            reading.leave_out(where, [fault])
-            continue
-        reading.add(
-            where,
-            dataset=row.get("dataset") or path.stem,
-            subject=subject,
-            clip=clip,
-            emotion=emotion,
-            onset=onset,
-            apex=apex,
-            offset=offset,
-            action_units=row.get("action_units", ""),
-            frames=frames,
-        )
     return reading.table()
 
 
@@ -324,6 +270,9 @@ def read_coded(
         apex = None
         if not is_blank(row.get("apex")) and str(row["apex"]).strip() != "/":
             apex = checked(read_number, row["apex"], column["apex"])
+        action_units = ""
+        if not is_blank(row.get("action_units")):
+            action_units = checked(read_text, row, "action_units", "Action Units")
         range_faults: list[Fault] = []  # apart: a known slip may mend them
         onset, offset = (
             _value_or_fault(range_faults, read_number, row[key], column[key]) for key in ("onset", "offset")
@@ -343,13 +292,18 @@ def read_coded(
         slip, confirmed = layout.slips.get(index, {}), is_slip
         if not slip:
             slip, confirmed = layout.coded_slips.get((subject, name, onset, offset), {}), is_coded_slip
+        if reading.simulated or reading.whole_folder:
+            slip = {}
         coded = {"onset": onset, "offset": offset}
-        corrected = {**coded, **{key: slip[key] for key in coded if key in slip and not reading.simulated}}
+        corrected = {**coded, **{key: slip[key] for key in coded if key in slip}}
         if images and is_aligned(folder):
             images = aligned_images(aligned_images(images, **coded), **corrected)
             n_aligned += 1
+        if images and reading.whole_folder:  # then its frames are what is on disk, whatever the row says
+            onset, apex, offset = reading.clip_range(images, onset, apex, offset, where)
+            range_faults = range_faults if layout.named_by_onset else []
         corrections = []
-        if images and slip and not reading.simulated and confirmed(images, coded, corrected):
+        if images and slip and confirmed(images, coded, corrected):
             corrections = [
                 f"{where}: {column[key]} of clip {label} is {row[key]}; read as {value}"
                 for key, value in slip.items()
@@ -373,17 +327,18 @@ def read_coded(
             reading.leave_out(where, faults)
             continue
         reading.corrections += corrections
+        named_onset = coded["onset"] if reading.whole_folder else onset
         reading.add(
             where,
             long_video=layout.long_videos,
             dataset=layout.dataset,
             subject=f"{subject:0{layout.digits}d}",
-            clip=f"{name}_{onset}" if layout.named_by_onset else name,
+            clip=f"{name}_{named_onset}" if layout.named_by_onset else name,
             emotion=emotion,
             onset=onset,
             apex=apex,
             offset=offset,
-            action_units="" if is_blank(row.get("action_units")) else str(row["action_units"]).strip(),
+            action_units=action_units,
             frames=frames,
         )
     unused = [folder.relative_to(reading.root) for folder in folders.values() if folder not in used]

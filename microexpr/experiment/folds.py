@@ -19,6 +19,7 @@ from threadpoolctl import threadpool_limits
 from l21 import L21Selector
 
 from .._progress import progress_bar
+from .._wording import option
 from .scores import check_fold, splits
 from .settings import Settings
 
@@ -199,7 +200,7 @@ def _inner_folds(train: NDArray, groups: NDArray, n_splits: int) -> list[Fold]:
     if n_subjects < 2:
         raise ValueError(
             f"a training set has {n_subjects} subject(s); to choose C and N inside it, it needs 2: evaluate "
-            "with nested=False (--no-nested)"
+            f"with {option('nested', False)}"
         )
     folds = GroupKFold(min(n_splits, n_subjects)).split(train, groups=groups[train])
     return [(train[a], train[b]) for a, b in folds]

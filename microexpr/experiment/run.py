@@ -36,16 +36,19 @@ from .tables import compare_rows, make_rows, make_sweep, notes_on, numbers_of_fe
 if TYPE_CHECKING:
     import pandas as pd
 
+# Name, root, and options of the reader if there are any.
+Source = tuple[str, str | os.PathLike[str]] | tuple[str, str | os.PathLike[str], Mapping[str, Any]]
+
 __all__ = ["evaluate", "extract_and_evaluate", "read", "repeat"]
 
 
-def read(sources: Sequence[tuple[str, str | os.PathLike[str]]], classes: str | None = None) -> pd.DataFrame:
+def read(sources: Sequence[Source], classes: str | None = None) -> pd.DataFrame:
     """Read data sets into one table.
 
     Parameters
     ----------
-    sources : sequence of (name, root)
-        Names as in `microexpr.data.DATASETS`; several data sets are combined.
+    sources : sequence of (name, root) or (name, root, options)
+        Names as in `microexpr.data.DATASETS`, and keywords of its reader; several data sets are combined.
     classes : {"paper", "composite", "all"}, optional
         The paper's subset, the challenge's negative, positive and surprise, or every class as coded. By
         default "composite" for several data sets, and for one "paper" if the paper has it, else "all".
@@ -55,7 +58,7 @@ def read(sources: Sequence[tuple[str, str | os.PathLike[str]]], classes: str | N
     pandas.DataFrame
         As the readers return it; ``attrs["sources"]`` and ``attrs["selection"]`` say where it is from.
     """
-    tables = [read_dataset(name, root) for name, root in sources]
+    tables = [read_dataset(name, root, **(options[0] if options else {})) for name, root, *options in sources]
     if classes is None:
         in_paper = len(tables) == 1 and tables[0]["dataset"].iloc[0] in PUBLISHED["paper"]
         classes = "paper" if in_paper else "composite" if len(tables) > 1 else "all"
@@ -253,7 +256,7 @@ def evaluate(
 def repeat(
     file: str | os.PathLike[str],
     *,
-    sources: Sequence[tuple[str, str | os.PathLike[str]]] | None = None,
+    sources: Sequence[Source] | None = None,
     store: str | os.PathLike[str] | None = None,
     features: FrameFunction | Features | None = None,
     pooling: Literal["rank"] | Pooling = "rank",
@@ -267,8 +270,9 @@ def repeat(
     ----------
     file : path
         The evaluation.json that `save_evaluation` wrote.
-    sources : sequence of (name, root), optional
-        Where the data sets are now; by default where they were.
+    sources : sequence of (name, root) or (name, root, options), optional
+        Where the data sets are now; by default where they were. Options of reading that were given then are
+        given again, but for those that are other ones here.
     store, n_jobs, progress
         As in `extract_and_evaluate`.
     features, pooling, classifier
@@ -289,7 +293,7 @@ def repeat(
     content, settings = read_pins(Path(file))
     pinned = content["data"]
     _check_functions(file, content, features, pooling, classifier)
-    sources = sources or [tuple(source) for source in pinned["sources"]]
+    sources = _sources_again(pinned["sources"], sources)
     if not sources:
         raise ValueError(f"{file} does not say where the data sets are; give them")
     table = read(sources, pinned["classes"] or "all")
@@ -307,6 +311,20 @@ def repeat(
     )
     again = json.loads(json.dumps({**evaluation.pins, "results": evaluation.results()}))
     return evaluation, differences(content, again)
+
+
+def _sources_again(pinned: Sequence[Sequence[Any]], given: Sequence[Source] | None) -> list[Source]:
+    """Return the sources of a file, or those given with the options of the file's."""
+    again: list[Source] = []
+    for k, (name, root, *options) in enumerate(given or pinned):
+        chosen = dict(options[0]) if options else {}
+        then: list[Any] = list(pinned[k]) if k < len(pinned) else ["", ""]
+        if name.lower().partition("-")[0] == then[0].partition("-")[0]:
+            chosen = {**(then[2] if len(then) > 2 else {}), **chosen}
+            if name.lower() == "smic" and "camera" not in chosen:
+                name = then[0]  # which says the camera
+        again.append((name, root, chosen))
+    return again
 
 
 def _plan(table: pd.DataFrame, settings: Settings | None) -> tuple[Settings, Folds]:
