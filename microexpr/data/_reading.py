@@ -162,7 +162,7 @@ class Reading:
         self.corrections: list[str] = []
         self.notes: list[str] = []
         self._listed: dict[Path, dict[int, list[Path]]] = {}
-        self._coded: dict[Path, list[tuple[int, int, str]]] = {}
+        self._coded: dict[Path, list[tuple[int, int, str, int]]] = {}
         self._long_videos: set[Path] = set()
         self._without_apex: list[str] = []
         self._names: set[tuple[str, str]] = set()
@@ -184,13 +184,13 @@ class Reading:
         coded = self._coded.setdefault(folder, [])
         if long_video:
             self._long_videos.add(folder)
-        for onset, offset, row in coded:
+        for onset, offset, row, _ in coded:
             # Two micro-expressions in one long video may overlap; the same one twice is a slip there too.
             if (first == onset) if long_video else (first <= offset and onset <= last):
                 text = f"clip {clip['subject']}/{name}, frames {first} to {last}, is coded already"
                 self.leave_out(where, [Fault("duplicate", f"{text} (frames {onset} to {offset}, {row})")])
                 return
-        coded.append((first, last, where))
+        coded.append((first, last, where, len(frames)))
         if apex is not None and not first <= apex <= last:
             outside = f"the apex, {apex}, lies outside the clip, {first} to {last}"
             self.notes.append(f"{where}: {outside}: left empty")
@@ -301,8 +301,8 @@ class Reading:
             numbers = self._listed.get(folder)
             if not numbers or len(coded) != 1 or folder in self._long_videos or self.simulated:
                 continue  # of a folder with several clips none is the whole
-            (onset, offset, where), first, last = coded[0], min(numbers), max(numbers)
-            if first in (0, 1) and (onset, offset) != (first, last):
+            (onset, offset, where, count), first, last = coded[0], min(numbers), max(numbers)
+            if first in (0, 1) and count < len(numbers):  # all of them: OpenFace's, which counts from 1
                 parts.append(f"{where}, {onset} to {offset} of {first} to {last}")
         if parts:
             self.notes.append(

@@ -57,7 +57,9 @@ def read_casme_sq(
     expressions : {"micro", "macro", "all"}
         Which to read.
     """
-    options = {"sheet": sheet, "cropped": cropped, "tree": tree, "expressions": expressions}
+    options = {"sheet": sheet, "cropped": cropped, "tree": tree}
+    if expressions != "micro":
+        options["expressions"] = expressions
     reading = Reading("casme-sq", root, strict, allow_gaps, **options)
     rows = _casme_sq_rows(reading, sheet)
     folders = _casme_sq_folders(reading, cropped, tree)
@@ -78,7 +80,9 @@ def read_samm_lv(
 
     Its spreadsheet codes no emotion: ``emotion`` is "micro" or "macro". The rest is as in `read_casme_sq`.
     """
-    options = {"sheet": sheet, "cropped": cropped, "tree": tree, "expressions": expressions}
+    options = {"sheet": sheet, "cropped": cropped, "tree": tree}
+    if expressions != "micro":
+        options["expressions"] = expressions
     reading = Reading("samm-lv", root, strict, allow_gaps, **options)
     reading.sheet, rows = sheet_rows(SAMM_LV, reading, sheet)
     for _, row in rows:
