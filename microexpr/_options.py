@@ -38,6 +38,14 @@ SETTINGS = {
 }
 
 
+#: Names of `data.DATASETS`, which would cost --help what NumPy costs to import.
+DATASETS = (
+    *("casme", "casme2", "smic", "smic-hs", "smic-vis", "smic-nir", "samm", "casme3", "casme3-c", "casme-sq"),
+    *("samm-lv", "smic-e", "smic-e-hs", "smic-e-vis", "smic-e-nir", "mmew", "4dme", "manifest"),
+)
+_NAMED = f"{', '.join(DATASETS[:-1])} or {DATASETS[-1]}"
+
+
 def make_parser(
     functions: Mapping[str, Callable[[argparse.Namespace], int | None]],
 ) -> argparse.ArgumentParser:
@@ -97,6 +105,7 @@ def make_parser(
         choices=("raise", "keep"),
         help="what to do with a video that is damaged: say so and stop, or warn and keep what can be read",
     )
+    _add_stabilisation(describe)
     describe.add_argument(
         "--blocks", type=int, nargs=2, default=(8, 8), metavar=("DOWN", "ACROSS"), help="(8 8)"
     )
@@ -133,7 +142,7 @@ def jobs(text: str) -> int:
 
 
 def _add_extraction(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("dataset", metavar="DATASET", help="casme, casme2, smic, samm, casme3 or manifest")
+    parser.add_argument("dataset", metavar="DATASET", help=_NAMED)
     parser.add_argument("root", action=_Root, metavar="ROOT", help="its folder (manifest: its file)")
     parser.add_argument(
         "--store",
@@ -157,11 +166,7 @@ def _add_extraction(parser: argparse.ArgumentParser) -> None:
         metavar=("HEIGHT", "WIDTH"),
         help="that frames are resized to, pixels (128 128)",
     )
-    parser.add_argument(
-        "--stabilise",
-        choices=("integer", "subpixel"),
-        help="move every frame back onto the first, by phase correlation (default: off)",
-    )
+    _add_stabilisation(parser)
     parser.add_argument(
         "--frames",
         type=int,
@@ -174,9 +179,7 @@ def _add_extraction(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_evaluation(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "dataset", nargs="?", metavar="DATASET", help="casme, casme2, smic, samm, casme3 or manifest"
-    )
+    parser.add_argument("dataset", nargs="?", metavar="DATASET", help=_NAMED)
     parser.add_argument(
         "root", nargs="?", action=_Root, metavar="ROOT", help="its folder (manifest: its file)"
     )
@@ -263,6 +266,18 @@ def _add_simulation(
     parser.add_argument("--jobs", type=jobs, default=-1, metavar="J", help="threads (-1: every core)")
 
 
+def _add_stabilisation(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--stabilise",
+        choices=("tiles", "integer", "subpixel"),
+        help="move every frame back onto the first, by phase correlation: the median over tiles of the frame, "
+        "or the whole frame's, in whole pixels or parts of them (default: off)",
+    )
+    parser.add_argument(
+        "--blur", type=float, metavar="PIXELS", help="blur frames by this standard deviation (default: off)"
+    )
+
+
 def _add_reading(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group(
         "reading", "Of the data set that was named last before the option, or else of the first."
@@ -274,6 +289,8 @@ def _add_reading(parser: argparse.ArgumentParser) -> None:
     add("--sheet", metavar="FILE", help="its spreadsheet")
     add("--cropped", nargs=0, const=True, help="its cropped frames (default, if both are there)")
     add("--raw", nargs=0, dest="cropped", const=False, help="its raw frames")
+    add("--tree", metavar="FOLDER", help="its folder of subjects, where there are several: path or end of it")
+    add("--expressions", choices=("micro", "macro", "all"), help="of long videos (micro)")
     add("--allow-gaps", nargs=0, const=True, help="keep clips that lack frames on disk; CAS(ME)3 needs it")
     add("--whole-folder", nargs=0, const=True, help="all of a folder is the clip, whatever the sheet says")
     add("--camera", type=str.upper, choices=("HS", "VIS", "NIR"), help="SMIC's (HS)")

@@ -113,7 +113,14 @@ def _describe(options: argparse.Namespace) -> None:
 
     started = time.perf_counter()
     damaged = {} if options.damaged is None else {"damaged": options.damaged}
-    frames = read_clip(path, face=options.face, margin=options.margin, **damaged)
+    frames = read_clip(
+        path,
+        face=options.face,
+        margin=options.margin,
+        stabilise=options.stabilise,
+        blur=options.blur,
+        **damaged,
+    )
     try:
         clip = describe(frames, blocks=options.blocks, C=options.C, full_output=True)
     except ValueError as error:
@@ -153,6 +160,7 @@ def _extract(options: argparse.Namespace) -> int:
             blocks=blocks,
             size=options.size,
             stabilise=options.stabilise,
+            blur=options.blur,
             n_frames=options.frames,
             n_jobs=options.jobs,
         )

@@ -1,6 +1,7 @@
 """Options of reading on the command line, each of the data set that was named last."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,9 @@ import pytest
 from PIL import Image
 
 import microexpr
+from microexpr import _options
 from microexpr.cli import main
+from microexpr.data import DATASETS, read_clip, read_dataset
 from microexpr.store import FeatureStore
 
 
@@ -106,6 +109,52 @@ def test_raw_and_cropped_frames_and_cameras(capsys, make_tree, dataset_trees):
         error = capsys.readouterr().err
         assert words in error
         assert error.count("\n") == 1
+
+
+def test_one_of_several_trees_and_macro_expressions(capsys, make_tree):
+    root = make_tree("casme2", images="tiny")
+    (root / "more").mkdir()
+    shutil.copytree(root / "Cropped", root / "more" / "Cropped")
+    assert main(["extract", "casme2", str(root), *SMALL]) == 2
+    assert "say which one with --tree, as --tree " in capsys.readouterr().err
+    assert main(["extract", "casme2", str(root), *SMALL, "--tree", "more/cropped"]) == 0
+    long = make_tree("samm-lv", images="tiny")
+    stores = {}
+    for expressions in ("micro", "macro", "all"):
+        options = ["--expressions", expressions, "--store", f"{expressions}.zarr"]
+        main(["extract", "samm-lv", str(long), *SMALL, *options])
+        stores[expressions] = len(FeatureStore(f"{expressions}.zarr").table)
+    assert stores["all"] == stores["micro"] + stores["macro"]
+    assert read_dataset("samm-lv", long).attrs["sources"] == [["samm-lv", str(long)]]
+    ((*_, options),) = read_dataset("samm-lv", long, expressions="macro").attrs["sources"]
+    assert options == {"expressions": "macro"}
+    capsys.readouterr()
+    assert main(["extract", "casme2", str(root), "--expressions", "all"]) == 2
+    assert "casme2 has no --expressions; it has --strict, --sheet" in capsys.readouterr().err
+
+
+def test_a_camera_of_smic_e_and_names_of_data_sets(make_tree):
+    assert tuple(DATASETS) == _options.DATASETS
+    root = make_tree("smic-e-nir")
+    table = read_dataset("smic-e", root, camera="NIR")
+    assert set(table["dataset"]) == {"SMIC-E-NIR"}
+    with pytest.raises(ValueError, match="smic-e-nir has no camera; it has strict, sheet"):
+        read_dataset("smic-e-nir", root, camera="HS")
+
+
+def test_frames_are_stabilised_and_blurred(make_tree, videos):
+    root = str(make_tree("casme2", images="tiny"))
+    options = ["--size", "64", "64", "--blocks", "1", "1", "--stabilise", "tiles", "--blur", "0.5"]
+    assert main(["extract", "casme2", root, *options]) == 0
+    kept = FeatureStore("casme2.zarr")
+    X = microexpr.extract(
+        read_dataset("casme2", root), blocks=(1, 1), size=(64, 64), stabilise="tiles", blur=0.5
+    ).X
+    np.testing.assert_array_equal(kept.load((1, 1), read_dataset("casme2", root)), X)
+    said = ["--stabilise", "tiles", "--blur", "0.5", "--no-face", "--blocks", "1", "1", "--out", "seen"]
+    assert main(["describe", str(videos.face), *said]) == 0
+    frames = read_clip(videos.face, face=False, stabilise="tiles", blur=0.5)
+    np.testing.assert_array_equal(np.load("seen.npz")["u"], microexpr.describe(frames, blocks=(1, 1)))
 
 
 def test_messages_speak_python_again_after_a_command(make_tree, capsys):
