@@ -241,6 +241,9 @@ def test_sixteen_bits_a_channel_in_colour_are_read_by_their_upper_eight(tmp_path
         ({"n_frames": True}, "n_frames is True"),
         ({"margin": "1"}, "margin is 1"),
         ({"margin": None}, "margin is None"),
+        ({"damaged": None}, "damaged is None; it must be"),
+        ({"damaged": "ignore"}, "damaged is 'ignore'; it must be"),
+        ({"damaged": ["keep"]}, r"damaged is \['keep'\]; it must be"),
     ],
 )
 def test_wrong_options(tmp_path, options, message):

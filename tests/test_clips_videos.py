@@ -154,8 +154,10 @@ def test_display_matrix(tmp_path, video, name, matrix):
     path.write_bytes(data)
     expected = np.stack([turn(frame) for frame in read(video(name))])
     np.testing.assert_array_equal(read(path), expected)
-    resized = read_clip(path, face=False, size=(40, 30))
-    assert resized.shape == (N, 40, 30)
+    assert read_clip(path, face=False, size=(40, 30)).shape == (N, 40, 30)
+    if name == "h264.mp4" and matrix in ("90", "180", "270"):
+        copy(path, tmp_path / "x.mkv", "matroska")
+        np.testing.assert_array_equal(read(tmp_path / "x.mkv"), expected)
 
 
 @pytest.mark.parametrize("container", ["matroska", "mpegts", "flv", "avi", "mp4"])
@@ -170,20 +172,23 @@ def test_display_matrix(tmp_path, video, name, matrix):
     ],
 )
 def test_orientation_that_the_h264_stream_says(tmp_path, video, container, said, turn):
-    path = tmp_path / "turned"
-    with av.open(str(video("h264.ts"))) as source, av.open(str(path), "w", format=container) as output:
-        stream = source.streams.video[0]
-        copy = getattr(output, "add_stream_from_template", None)
-        target = copy(stream) if copy else output.add_stream(template=stream)
-        context = av.bitstream.BitStreamFilterContext(
-            f"h264_metadata=display_orientation=insert:{said}", stream
-        )
-        for packet in source.demux(stream):
-            for changed in context.filter(packet if packet.size else None):
-                changed.stream = target
-                output.mux(changed)
+    filters = f"h264_metadata=display_orientation=insert:{said}"
+    copy(video("h264.ts"), tmp_path / "turned", container, filters)
     expected = np.stack([turn(frame) for frame in read(video("h264.ts"))])
-    np.testing.assert_array_equal(read(path), expected)
+    np.testing.assert_array_equal(read(tmp_path / "turned"), expected)
+
+
+def copy(source, target, container, filters="null"):
+    """Copy a video into another container as it is, but for what the filters of its packets change."""
+    with av.open(str(source)) as given, av.open(str(target), "w", format=container) as output:
+        stream = given.streams.video[0]
+        add = getattr(output, "add_stream_from_template", None) or (lambda s: output.add_stream(template=s))
+        copied = add(stream)
+        context = av.bitstream.BitStreamFilterContext(filters, stream)
+        for packet in given.demux(stream):
+            for changed in context.filter(packet if packet.size else None):
+                changed.stream = copied
+                output.mux(changed)
 
 
 # -------------------------------------------------------------------------------------------------- cut short
@@ -258,19 +263,12 @@ def damage(data, at, length=40, seed=0):
 
 # Of 60 videos with 40 bytes damaged, how many of those whose frames change must be told: less than measured,
 # for other encoders.
-TOLD = {
-    "ffv1.mkv": 1.0,
-    "ffv1.avi": 1.0,
-    "mpeg4.avi": 0.7,
-    "mpeg4.mp4": 0.7,
-    "mpeg2.ts": 0.7,
-    "x.gif": 0.7,
-    "h264.mp4": 0.5,
-    "h264.mkv": 0.5,
-    "h264.ts": 0.4,
-    "mjpeg.avi": 0.5,
-    "mjpeg.mkv": 0.5,
-}
+TOLD = (
+    dict.fromkeys(["ffv1.mkv", "ffv1.avi"], 1.0)
+    | dict.fromkeys(["mpeg4.avi", "mpeg4.mp4", "mpeg2.ts", "x.gif"], 0.7)
+    | dict.fromkeys(["h264.mp4", "h264.mkv", "mjpeg.avi", "mjpeg.mkv"], 0.5)
+    | {"h264.ts": 0.4}
+)
 
 
 @pytest.mark.parametrize("name", TOLD)
@@ -299,11 +297,9 @@ def test_where_the_damage_is(tmp_path, video):
     with pytest.raises(ClipError, match=rf'x\.mkv is not a readable video: it {place}; damaged="keep"'):
         read(path)
     with pytest.warns(UserWarning, match=rf"x\.mkv {place}; its 16 frames are kept"):
-        kept = read(path, damaged="keep")
-    whole = read(video("ffv1.mkv"))
-    np.testing.assert_array_equal(kept[:7], whole[:7])
-    assert len(kept) == N
-    assert (kept[7] != whole[7]).any()
+        same = (read(path, damaged="keep") == read(video("ffv1.mkv"))).all(axis=(1, 2))
+    assert same[:7].all()
+    assert not same[7]
 
 
 def test_frames_behind_a_packet_that_cannot_be_decoded_are_kept(tmp_path, video):
@@ -362,12 +358,6 @@ def test_the_log_is_left_as_it_was(video):
         av.logging.set_skip_repeated(True)
 
 
-@pytest.mark.parametrize("wrong", [None, True, "ignore"])
-def test_wrong_damaged(tmp_path, wrong):
-    with pytest.raises(ValueError, match=r'^damaged is .*; it must be "raise" or "keep"'):
-        read_clip(tmp_path, damaged=wrong)
-
-
 # ------------------------------------------------------------------------------------------------ whole files
 
 WHOLE = {
@@ -379,7 +369,6 @@ WHOLE = {
     "msmpeg4.avi": ("avi", "msmpeg4", {}, {}),
     "huffyuv.avi": ("avi", "huffyuv", {}, {}),
     "prores.mov": ("mov", "prores_ks", {}, {}),
-    "png.mov": ("mov", "png", {}, {}),
     "hidden-frames.webm": ("webm", "libvpx-vp9", {}, {"auto-alt-ref": "1", "lag-in-frames": "10"}),
     "raw.mjpeg": ("mjpeg", "mjpeg", {}, {}),
     "raw.h264": ("h264", "libx264", {}, {}),
@@ -411,9 +400,6 @@ class Pipe(io.RawIOBase):
 
     def __init__(self):
         self.data = bytearray()
-
-    def writable(self):
-        return True
 
     def write(self, data):
         self.data += data
@@ -495,24 +481,18 @@ def test_sound_without_pictures(tmp_path):
 
 
 @pytest.mark.data
-@pytest.mark.parametrize("size", [None, (128, 128)])
-def test_odd_clips(real_data, size):
+def test_odd_clips(real_data):
     odd = real_data / "odd"
-    options = {"size": size, "face": False}
-    for name, expected in (
-        ("phone90.mp4", (16, 128, 96)),
-        ("exif6", (3, 128, 96)),
-        ("dropped.avi", (16, 96, 128)),
-        ("pages", (6, 96, 128)),
-        ("pages/1.tif", (6, 96, 128)),
+    turned, level = (128, 96), (96, 128)
+    assert read(odd / "phone90.mp4").shape == (16, *turned)
+    assert read(odd / "exif6").shape == (3, *turned)
+    assert read(odd / "dropped.avi").shape == (16, *level)
+    assert read(odd / "pages").shape == read(odd / "pages" / "1.tif").shape == (6, *level)
+    for name, count, place in (
+        ("cut.mkv", 9, "ends early: 58056 of its 96760 bytes are there"),
+        ("damaged_ffv1.mkv", 16, "is damaged at 0.280 s, after 7 frames"),
     ):
-        assert read_clip(odd / name, **options).shape == (expected if size is None else (expected[0], *size))
-    with pytest.raises(ClipError, match=r"cut\.mkv ends early: 58056 of its 96760 bytes are there"):
-        read_clip(odd / "cut.mkv", **options)
-    with pytest.raises(
-        ClipError, match=r"damaged_ffv1\.mkv is not .* it is damaged at 0\.280 s, after 7 frames"
-    ):
-        read_clip(odd / "damaged_ffv1.mkv", **options)
-    for name, count in (("cut.mkv", 9), ("damaged_ffv1.mkv", 16)):
-        with pytest.warns(UserWarning, match=name):
-            assert len(read_clip(odd / name, **options, damaged="keep")) == count
+        with pytest.raises(ClipError, match=rf"{name} .*{place}"):
+            read(odd / name)
+        with pytest.warns(UserWarning, match=rf"{name} {place}"):
+            assert len(read(odd / name, damaged="keep")) == count

@@ -214,7 +214,8 @@ def _promised_bytes(path: Path) -> int | None:
         if head[:4] == b"GIF8":
             return _end_of_gif(file)
         for packet, first in ((188, 0), (192, 4), (204, 0)):  # a transport stream
-            if all(head[at : at + 1] == b"G" for at in range(first, min(len(head), 5 * packet), packet)):
+            begins = head[first : 5 * packet : packet]
+            if len(begins) > 1 and set(begins) == set(b"G"):
                 return -(-size // packet) * packet
     return None
 

@@ -417,7 +417,7 @@ def _decode_all(
     `alone` and `bits` are as for `decode_image`.
     """
     frames: list[NDArray[np.uint8]] = []
-    first: Pages | None = None
+    first, one = None, Path(paths[0])
     for path in progress_bar(paths, "read", len(paths), "frame", progress, leave=False):
         with open_file(path) as file:
             if checksums is not None:
@@ -427,7 +427,6 @@ def _decode_all(
             pages = decode_image(file, path, box=box, size=size, bits=bits, alone=alone)
         if first is None:
             first, bits = pages, pages.bits
-        one = Path(paths[0])
         if (pages.n_pages > 1) != (first.n_pages > 1):
             counts = f"{path} has {_counted_pages(pages)} and {one.name} has {_counted_pages(first)}"
             raise ClipError(f"{counts}: the files of a clip must have one page each, or several each")
