@@ -1,6 +1,5 @@
 """Videos as people have them: turned, cut short, damaged inside, and whole in unusual ways."""
 
-import io
 import re
 import struct
 import threading
@@ -395,7 +394,7 @@ def test_variable_frame_rate(tmp_path, name):
     assert len(read(tmp_path / name)) == N
 
 
-class Pipe(io.RawIOBase):
+class Pipe:
     """A file that cannot be gone back in, so nothing in it says how long it is."""
 
     def __init__(self):

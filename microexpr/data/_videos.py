@@ -37,12 +37,11 @@ def survey_video(path: Path, damage: Callable[[str], None]) -> int:
     `damage` is called with what tells that the file is cut short or damaged, once for each such thing; it may
     raise. What PyAV raises passes through if the file cannot be opened at all.
     """
-    promised, size = _promised_bytes(path), os.path.getsize(path)
-    if promised is not None and promised > size:
-        damage(f"ends early: {size} of its {promised} bytes are there")
     count, end, gap, last = 0, 0.0, 0.0, math.nan
     with _listening() as lines, open_video(path) as container:
         stream = container.streams.video[0]
+        if what := what_is_cut_off(path):
+            damage(what)
         for packet in _packets(container, None, damage):
             if packet is None or packet.pts is None:
                 count += packet is not None and packet.stream is stream
@@ -53,7 +52,8 @@ def survey_video(path: Path, damage: Callable[[str], None]) -> int:
                 gap = max(gap, start - last) if count else 0.0
                 last = start
                 count += 1
-        if promised is None and count < stream.frames <= size:  # more frames than bytes: not known yet
+        promised = _promised_bytes(path)
+        if promised is None and count < stream.frames < 1 << 30:  # that many say that it was not known
             # Packets are counted, not frames: some whole files announce frames that are not for showing.
             damage(f"ends early: {count} of its {stream.frames} frames are there")
         elif promised is None and container.duration and container.format.name.startswith(_TIMED):
@@ -106,6 +106,14 @@ def open_video(path: Path) -> Any:
     import av
 
     return av.open(str(path), metadata_errors="replace")  # a title in another encoding is no damage
+
+
+def what_is_cut_off(path: Path) -> str:
+    """Say how much of a file is there, if its header promises more."""
+    promised, size = _promised_bytes(path), os.path.getsize(path)
+    if promised is None or promised <= size:
+        return ""
+    return f"ends early: {size} of its {promised} bytes are there"
 
 
 def reason_of(error: Exception) -> str:

@@ -27,7 +27,7 @@ from .._wording import option
 from ._errors import ClipError
 from ._images import IMAGES, Box, Pages, check_file, count_pages, decode_image, open_file
 from ._video_parts import VideoFrames, length_and_crc
-from ._videos import reason_of, shown_frames, survey_video
+from ._videos import reason_of, shown_frames, survey_video, what_is_cut_off
 from .stabilisation import Grey, Stabilise, check_blur, check_n_frames, check_stabilise, settle
 
 __all__ = [
@@ -524,7 +524,9 @@ def _read_video(
     except IndexError as error:
         raise ClipError(f"{path} is not a readable video: it has no pictures in it") from error
     except (OSError, ValueError, av.error.FFmpegError) as error:
-        raise ClipError(f"{path} is not a readable video: {reason_of(error)}") from error
+        cut = what_is_cut_off(path)
+        reason = f"it {cut}" if cut else reason_of(error)
+        raise ClipError(f"{path} is not a readable video: {reason}") from error
     if stop is not None and len(frames) < stop - first:
         raise ClipError(f"{path} has {len(frames)} of the frames {first} to {stop - 1}")
     if not frames:
