@@ -20,6 +20,9 @@ IMAGES = frozenset(
     {".bmp", ".gif", ".j2k", ".jp2", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 )
 
+# By content, not by name. Of the others Pillow would hand EPS to Ghostscript, which runs what is in it.
+_FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+
 LARGEST_FILE = 1 << 30  # bytes
 
 _ORIENTATION, _PHOTOMETRIC, _BITS, _NEW_SUBFILE, _SUBFILE = 274, 262, 258, 254, 255  # tags of TIFF and EXIF
@@ -84,7 +87,7 @@ def decode_image(
     `alone` says that the file is the clip: then it may be an animation. Of its pages one in `every` is read.
     """
     try:
-        with Image.open(file) as image:
+        with Image.open(file, formats=_FORMATS) as image:
             pages = _pages(image, path, alone)
             frames: list[NDArray[np.uint8]] = []
             for page in pages[::every]:
@@ -113,7 +116,7 @@ def decode_image(
 def count_pages(file: IO[bytes], path: str | os.PathLike[str]) -> int:
     """Count the pages of a file that is the clip."""
     try:
-        with Image.open(file) as image:
+        with Image.open(file, formats=_FORMATS) as image:
             return len(_pages(image, path, alone=True))
     except ClipError:
         raise
