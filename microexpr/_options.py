@@ -270,8 +270,8 @@ def _add_stabilisation(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--stabilise",
         choices=("tiles", "integer", "subpixel"),
-        help="move every frame back onto the first, by phase correlation: the median over tiles of the "
-        "frame, or the whole frame's, in whole pixels or parts of them (default: off)",
+        help="move every frame back onto the first, by phase correlation: the median over tiles of a frame, "
+        "or the whole frame's, in whole pixels or parts of them (default: off)",
     )
     parser.add_argument(
         "--blur", type=float, metavar="PIXELS", help="blur frames by this standard deviation (default: off)"
