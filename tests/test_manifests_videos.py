@@ -1,5 +1,6 @@
 """Manifests of videos: which frames a row takes, and what is read and kept of them."""
 
+import struct
 from fractions import Fraction
 
 import av
@@ -192,3 +193,25 @@ def test_a_store_knows_parts_of_videos(tmp_path, monkeypatch):
     assert computed() == 1
     encode(tmp_path / "b.mkv", 41)
     assert computed() == 1
+
+
+def test_a_video_that_is_turned_and_one_that_is_cut(tmp_path):
+    encode(tmp_path / "a.mp4", 20, codec="mpeg4")
+    data = bytearray((tmp_path / "a.mp4").read_bytes())
+    at = data.index(b"tkhd") + 44
+    for offset, entry in zip((0, 4, 12, 16), (0, 1, -1, 0), strict=True):  # a quarter turn
+        struct.pack_into(">i", data, at + offset, entry << 16)
+    (tmp_path / "turned.mp4").write_bytes(data)
+    encode(tmp_path / "cut.mkv", 40)
+    whole = (tmp_path / "cut.mkv").read_bytes()
+    (tmp_path / "cut.mkv").write_bytes(whole[: len(whole) * 3 // 4])
+    rows = [row("turned.mp4", 3, 12), row("cut.mkv", 2, 9), row("a.mp4", 3, 12)]
+    table = read_manifest(write(tmp_path / "m.csv", HEADER, *rows))
+    turned = read_frames(table["frames"][0], None)
+    assert turned.shape == (10, 32, 24)
+    assert (turned == read_clip(tmp_path / "turned.mp4", size=None, face=False)[3:13]).all()
+    clips = extract(table, blocks=(1, 1), size=SIZE, stabilise="tiles", blur=0.5)
+    (problem,) = clips.problems
+    assert "cut.mkv ends early" in str(problem)
+    assert "damaged=" not in str(problem)  # nothing of a manifest takes it
+    assert len(clips.X) == 2
