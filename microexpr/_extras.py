@@ -6,6 +6,7 @@ from importlib.util import find_spec
 _PACKAGES = {
     "video": {"av": "av"},
     "face": {"skimage": "scikit-image"},
+    "eyes": {"cv2": "opencv-python-headless"},
     "datasets": {"pandas": "pandas", "openpyxl": "openpyxl"},
     "plot": {"matplotlib": "matplotlib"},
     "store": {"zarr": "zarr", "pandas": "pandas", "openpyxl": "openpyxl"},

@@ -12,6 +12,7 @@ from .clips import (
     read_image,
     resize,
 )
+from .cropping import Cropping, Placement, crop_clips, crop_frames
 from .datasets import DATASETS, read_dataset
 from .later_readers import read_4dme, read_casme3_c, read_mmew
 from .long_videos import read_casme_sq, read_samm_lv, read_smic_e
@@ -26,9 +27,13 @@ __all__ = [
     "PROPORTIONS",
     "PUBLISHED",
     "ClipError",
+    "Cropping",
+    "Placement",
     "Problem",
     "VideoFrames",
     "combine",
+    "crop_clips",
+    "crop_frames",
     "draw_face",
     "drift",
     "find_face",
