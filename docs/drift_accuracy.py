@@ -21,16 +21,29 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy import ndimage
 from threadpoolctl import threadpool_limits
 
 from microexpr import describe, loso, make_classifier, read_casme2, simulate
-from microexpr.data import drift, read_frames, stabilise
+from microexpr.data import drift, read_frames
 from microexpr.data.stabilisation import settle
 
 LEAD = 2  # frames that `simulate` writes before the onset and after the offset
 DRIFTS = (0.1, 0.5, 1.0, 2.0)
 WAYS = {"integer": {"subpixel": False}, "subpixel": {}, "tiles": {"tiles": True}}
 MODES = [(None, 0), (None, 1), *[(way, blur) for way in WAYS for blur in (0, 1)], ("tiles", 0.5)]
+
+
+def settled(frames: NDArray[np.uint8], method: str | None, blur: float) -> NDArray:
+    """Stabilise and blur, also by whole pixels, which `stabilise` did once."""
+    if method != "integer":
+        return settle(frames, method, blur, None)
+    shifts = drift(frames, subpixel=False)
+    moved = [
+        ndimage.shift(frame, -shift, order=0, mode="nearest")
+        for frame, shift in zip(frames, shifts, strict=True)
+    ]
+    return settle(np.stack(moved), None, blur, None)
 
 
 def head_path(row: int, clip: pd.Series, motion: tuple[float, float], drift: float, seed: int = 0) -> NDArray:
@@ -91,7 +104,7 @@ def times(folder: Path, options: argparse.Namespace) -> None:
         seconds = np.inf
         for _ in range(20):
             start = time.process_time()
-            stabilise(frames, method, blur=blur)
+            settled(frames, method, blur)
             seconds = min(seconds, time.process_time() - start)
         print(f"{method}{', blur 1' * blur} | {1000 * seconds / len(frames):.2f}", flush=True)
 
@@ -116,7 +129,7 @@ def accuracies(folder: Path, options: argparse.Namespace) -> None:
     for method, blur in MODES:
         cells = []
         for most in DRIFTS:
-            X = np.stack([describe(settle(frames, method, blur, None)) for frames in stacks[most]])
+            X = np.stack([describe(settled(frames, method, blur)) for frames in stacks[most]])
             energy = np.log(np.linalg.norm(X.reshape(len(X), 64, 256), axis=2) + 1e-9)
             y, subjects = (tables[most][name].to_numpy(str) for name in ("emotion", "subject"))
             tried = ((X, "all"), (X, 450), (energy, "all"))

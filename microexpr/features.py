@@ -24,8 +24,9 @@ class Features:
     Parameters
     ----------
     function : callable
-        From frames (T, height, width), uint8 in `extract`, to (T, d): one row of finite numbers per frame, of
-        the same length for all clips of one size. Called from several threads at once.
+        From frames (T, height, width), in `extract` uint8 (uint16 with ``stabilise="tiles"`` or ``blur``),
+        to (T, d): one row of finite numbers per frame, of the same length for all clips of one size. Called
+        from several threads at once.
     name : str, optional
         Of the features, in tables and feature stores (there letters, digits, ``_``, ``-`` and ``.`` only). By
         default the function's own.

@@ -326,7 +326,7 @@ def test_extract(tmp_path, capsys):
 
     # other parameters, other places: one line each
     for more, words in [
-        (["--stabilise", "integer"], "casme2.zarr was made with stabilise=None, not stabilise='integer'"),
+        (["--stabilise", "subpixel"], "casme2.zarr was made with stabilise=None, not stabilise='subpixel'"),
         (["--frames", "1"], "n_frames is 1"),
         (["--store", str(broken)], "is not a feature store"),
         (["--store", "missing/x.zarr"], "missing: no such folder to make a store in"),

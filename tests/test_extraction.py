@@ -39,7 +39,6 @@ def test_the_frames_are_decoded_once(table, monkeypatch):
 @pytest.mark.parametrize(
     "options",
     [
-        {"stabilise": "integer"},
         {"stabilise": "subpixel"},
         {"stabilise": "tiles"},
         {"blur": 1},
@@ -105,7 +104,7 @@ def test_no_clip_at_all(table, tmp_path):
         (
             {"stabilise": "yes"},
             ValueError,
-            'stabilise is \'yes\'; it must be "integer", "subpixel", "tiles" or None',
+            'stabilise is \'yes\'; it must be "tiles", "subpixel" or None',
         ),
         ({"n_frames": 1}, ValueError, "n_frames is 1; it must be a whole number of at least 2"),
         ({"n_frames": 2.5}, ValueError, "n_frames is 2.5"),

@@ -77,7 +77,7 @@ def read_clip(
         micro-expression data sets hold cropped faces already.
     margin : float
         Border kept around the face on each side, as a fraction of its height and width.
-    stabilise : {"tiles", "integer", "subpixel"}, optional
+    stabilise : {"tiles", "subpixel"}, optional
         Undo the drift of the whole picture, as `microexpr.data.stabilise` does, after resizing.
     blur : float, optional
         Standard deviation of a Gaussian that the frames are blurred with after that, in pixels; None or 0 is
@@ -157,7 +157,7 @@ def read_frames(
         Height and width that every frame is resized to, in pixels.
     box : (top, left, height, width), optional
         Part of every frame as it is shown to keep, in pixels, cut out before resizing.
-    stabilise : {"tiles", "integer", "subpixel"}, optional
+    stabilise : {"tiles", "subpixel"}, optional
         Undo the drift of the whole picture, as `microexpr.data.stabilise` does, after resizing.
     blur : float, optional
         Standard deviation of a Gaussian that the frames are blurred with after that, in pixels; None or 0 is
