@@ -269,9 +269,9 @@ def _add_simulation(
 def _add_stabilisation(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--stabilise",
-        choices=("tiles", "integer", "subpixel"),
+        choices=("tiles", "subpixel"),
         help="move every frame back onto the first, by phase correlation: the median over tiles of a frame, "
-        "or the whole frame's, in whole pixels or parts of them (default: off)",
+        "or the whole frame's (default: off)",
     )
     parser.add_argument(
         "--blur", type=float, metavar="PIXELS", help="blur frames by this standard deviation (default: off)"
