@@ -103,7 +103,9 @@ def make_parser(
     describe.add_argument(
         "--damaged",
         choices=("raise", "keep"),
-        help="what to do with a video that is damaged: say so and stop, or warn and keep what can be read",
+        default="raise",
+        help="what to do with a video that is damaged: say so and stop, or warn and keep what can be read "
+        "(%(default)s)",
     )
     _add_stabilisation(describe)
     describe.add_argument(
@@ -114,6 +116,9 @@ def make_parser(
         "--out", metavar="PREFIX", help="write PREFIX.npz and PREFIX.png (VIDEO's name, here)"
     )
 
+    _add_cropping(
+        _command(commands, "crop", functions["crop"], "faces of a video or a data set -> clips of images")
+    )
     _add_extraction(
         _command(commands, "extract", functions["extract"], "every clip of a data set -> a feature store")
     )
@@ -139,6 +144,41 @@ def jobs(text: str) -> int:
             f"{text!r} is not a number from 1 to 1000, or below 0 (-1: every core, -2: all but one)"
         )
     return jobs
+
+
+def _add_cropping(parser: argparse.ArgumentParser) -> None:
+    parser.usage = "microexpr crop [options] (VIDEO | DATASET ROOT) OUT"
+    parser.add_argument(
+        "source",
+        nargs="+",
+        metavar="SOURCE",
+        help=f"a video or folder of frames; or a data set ({_NAMED}) and its folder",
+    )
+    parser.add_argument("out", type=Path, metavar="OUT", help="folder to write into; new or empty")
+    parser.add_argument(
+        "--size",
+        type=int,
+        nargs=2,
+        default=(128, 128),
+        metavar=("HEIGHT", "WIDTH"),
+        help="of the images, pixels (128 128)",
+    )
+    parser.add_argument(
+        "--margin",
+        type=float,
+        default=0.1,
+        help="border around a face without eyes, as a fraction (%(default)s)",
+    )
+    parser.add_argument(
+        "--eyes",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="level the eyes and put them at fixed places, or take the face's box (default: eyes, where the "
+        "extra is installed)",
+    )
+    parser.add_argument("--frames", type=int, metavar="N", help="resample each clip in time to N frames")
+    _add_reading(parser)
+    parser.add_argument("--jobs", type=jobs, default=-1, metavar="J", help="threads (-1: every core)")
 
 
 def _add_extraction(parser: argparse.ArgumentParser) -> None:

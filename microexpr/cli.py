@@ -22,7 +22,7 @@ from ._wording import command_line, option
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit status.
 
-    0 done, 1 done but some clips had to be left out (extract), 2 cannot be done, 130 stopped by the user.
+    0 done, 1 done but for some clips (extract, crop), 2 cannot be done, 130 stopped by the user.
     """
     options = _parser().parse_args(arguments)
     try:
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    functions = {"demo": _demo, "simulate": _simulate, "describe": _describe}
+    functions = {"demo": _demo, "simulate": _simulate, "describe": _describe, "crop": _crop}
     return make_parser({**functions, "extract": _extract, "evaluate": _evaluate})
 
 
@@ -103,24 +103,23 @@ def _describe(options: argparse.Namespace) -> None:
     path = Path(options.path)
     prefix = options.out or (path.resolve().name if path.is_dir() else path.stem)
     _check_parent(prefix)
-    is_video = path.is_file()
-    finds_face = is_video if options.face is None else options.face
-    require("this command", *["video"] * is_video, *["face"] * finds_face)
     import numpy as np
 
     from .data import read_clip
     from .pipeline import describe
 
     started = time.perf_counter()
-    damaged = {} if options.damaged is None else {"damaged": options.damaged}
-    frames = read_clip(
-        path,
-        face=options.face,
-        margin=options.margin,
-        stabilise=options.stabilise,
-        blur=options.blur,
-        **damaged,
-    )
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        frames = read_clip(
+            path,
+            face=options.face,
+            margin=options.margin,
+            stabilise=options.stabilise,
+            blur=options.blur,
+            damaged=options.damaged,
+        )
+    _say_once(caught)
     try:
         clip = describe(frames, blocks=options.blocks, C=options.C, full_output=True)
     except ValueError as error:
@@ -139,6 +138,33 @@ def _describe(options: argparse.Namespace) -> None:
         figure = plot_description(frames, clip.u, blocks=options.blocks, scores=clip.scores, title=title)
         figure.savefig(f"{prefix}.png", dpi=150)
         print(f"wrote {prefix}.png")
+
+
+def _crop(options: argparse.Namespace) -> int:
+    if len(options.source) > 2:
+        raise ValueError("crop what? Give VIDEO OUT, or DATASET ROOT OUT")
+    require("this command", "datasets", "face")
+    from .data import crop_clips, read_dataset, report
+
+    source, problems = options.source[0], []
+    if len(options.source) == 2:
+        source = read_dataset(*options.source, **_reading(options))
+        problems = source.attrs["problems"]
+        print(report(source) + "\n", flush=True)
+    elif _reading(options):
+        raise ValueError(f"{option(next(iter(_reading(options))))} is of a data set: give DATASET ROOT OUT")
+    cropped = crop_clips(
+        source,
+        options.out,
+        size=tuple(options.size),
+        margin=options.margin,
+        eyes=options.eyes,
+        n_frames=options.frames,
+        n_jobs=options.jobs,
+    )
+    print(cropped)
+    print(f"wrote {', '.join(map(str, cropped.sheets))}")
+    return 1 if cropped.problems or problems else 0
 
 
 def _extract(options: argparse.Namespace) -> int:

@@ -175,6 +175,7 @@ COMMANDS = {
     "demo": ["demo", *DEMO],
     "simulate": ["simulate", "new", *DEMO[:-2]],
     "describe": ["describe", "frames"],
+    "crop": ["crop", "frames", "new", "--no-eyes"],
     "extract": ["extract", "casme2", "data"],
     "evaluate": ["evaluate", "casme2", "data", "--protocol", "kfold"],
 }

@@ -12,7 +12,7 @@ from PIL import Image
 import microexpr
 from microexpr import _options
 from microexpr.cli import main
-from microexpr.data import DATASETS, read_clip, read_dataset
+from microexpr.data import DATASETS, read_clip, read_dataset, read_frames
 from microexpr.store import FeatureStore
 
 
@@ -238,3 +238,31 @@ def test_a_manifest_of_another_place_and_encoding(capsys):
     arguments = ["extract", "manifest", "m/m.csv", *SMALL, "--encoding", "cp1252", "--follow-outside"]
     assert main(arguments) == 0
     assert FeatureStore("manifest.zarr").table["subject"].to_list() == ["Größe"]
+
+
+def test_crop_a_video_and_a_data_set(tmp_path, videos, capsys):
+    out = tmp_path / "out"
+    assert main(["crop", str(videos.face), str(out), "--size", "64", "64", "--no-eyes"]) == 0
+    assert "out/manifest.csv: 1 clip" in capsys.readouterr().out
+    table = read_dataset("manifest", out / "manifest.csv")
+    assert read_frames(table["frames"][0], None).shape[1:] == (64, 64)
+
+    (tmp_path / "whole").mkdir()
+    for number, frame in enumerate(read_clip(videos.face, size=None, face=False)[:4]):
+        Image.fromarray(frame).save(tmp_path / "whole" / f"{number}.png")
+    manifest = tmp_path / "mine.csv"
+    manifest.write_text("folder,subject,emotion\nwhole,a,fear\ngone,b,fear\n")
+    assert main(["crop", "manifest", str(manifest), str(tmp_path / "again"), "--no-eyes"]) == 1
+    printed = capsys.readouterr().out
+    assert "there is no folder gone" in printed
+    assert "again/manifest.csv: 1 clip" in printed
+    for arguments, words in [
+        (["crop", str(videos.face), str(out)], "out"),
+        (["crop", "a", "b", "c", "d"], "Give VIDEO OUT, or DATASET ROOT OUT"),
+        (["crop", str(videos.face), str(tmp_path / "x"), "--sheet", "y.xlsx"], "--sheet is of a data set"),
+        (["crop", str(tmp_path / "missing.mp4"), str(tmp_path / "x")], "missing.mp4"),
+    ]:
+        assert main(arguments) == 2
+        error = capsys.readouterr().err
+        assert words in error
+        assert error.count("\n") == 1
