@@ -225,9 +225,9 @@ def test_of_a_cut_video_the_frames_are_kept_if_asked(tmp_path, video, name):
     data = video(name).read_bytes()
     path = tmp_path / name
     path.write_bytes(data[: 4 * len(data) // 5])
-    with pytest.raises(ClipError, match=r'ends early: \d+ of its \d+ bytes are there; damaged="keep"'):
+    with pytest.raises(ClipError, match=r"ends early: \d+ of its \d+ bytes are there; damaged='keep'"):
         read(path)
-    with pytest.warns(UserWarning, match=r'ends early: .*; its \d+ frames are kept, as damaged="keep" says'):
+    with pytest.warns(UserWarning, match=r"ends early: .*; its \d+ frames are kept, as damaged='keep' says"):
         kept = read(path, damaged="keep")
     assert 5 < len(kept) < N
     np.testing.assert_array_equal(kept[:5], read(video(name))[:5])
@@ -293,7 +293,7 @@ def test_where_the_damage_is(tmp_path, video):
     path = tmp_path / "x.mkv"
     path.write_bytes(damage(data, at))
     place = r"is damaged at 0\.280 s, after 7 frames: slice CRC mismatch \w+! \(ffv1\)"
-    with pytest.raises(ClipError, match=rf'x\.mkv is not a readable video: it {place}; damaged="keep"'):
+    with pytest.raises(ClipError, match=rf"x\.mkv is not a readable video: it {place}; damaged='keep'"):
         read(path)
     with pytest.warns(UserWarning, match=rf"x\.mkv {place}; its 16 frames are kept"):
         same = (read(path, damaged="keep") == read(video("ffv1.mkv"))).all(axis=(1, 2))

@@ -494,7 +494,7 @@ def _read_video(
     def damage(what: str) -> None:
         if not keep:
             unreadable = what if what.startswith("ends early") else f"is not a readable video: it {what}"
-            remedy = "" if part else '; damaged="keep" (--damaged) reads what is there'
+            remedy = "" if part else f"; {option('damaged', 'keep')} reads what is there"
             raise ClipError(f"{path} {unreadable}{remedy}")
         if what not in found:
             found.append(what)
@@ -533,7 +533,7 @@ def _read_video(
         raise ClipError(f"{path} has no video frames")
     if found:
         more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
-        kept = f'its {len(frames)} frames are kept, as damaged="keep" says'
+        kept = f"its {len(frames)} frames are kept, as {option('damaged', 'keep')} says"
         warnings.warn(f"{path} {found[0]}{more}; {kept}", UserWarning, stacklevel=3)
     return np.stack(frames)
 
