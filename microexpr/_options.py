@@ -100,13 +100,7 @@ def make_parser(
     describe.add_argument(
         "--margin", type=float, default=0.1, help="border around the face, as a fraction of it (%(default)s)"
     )
-    describe.add_argument(
-        "--damaged",
-        choices=("raise", "keep"),
-        default="raise",
-        help="what to do with a video that is damaged: say so and stop, or warn and keep what can be read "
-        "(%(default)s)",
-    )
+    _add_damaged(describe)
     _add_stabilisation(describe)
     describe.add_argument(
         "--blocks", type=int, nargs=2, default=(8, 8), metavar=("DOWN", "ACROSS"), help="(8 8)"
@@ -146,6 +140,16 @@ def jobs(text: str) -> int:
     return jobs
 
 
+def _add_damaged(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--damaged",
+        choices=("raise", "keep"),
+        default="raise",
+        help="what to do with a video that is damaged: say so and stop, or warn and keep what can be read "
+        "(%(default)s)",
+    )
+
+
 def _add_cropping(parser: argparse.ArgumentParser) -> None:
     parser.usage = "microexpr crop [options] (VIDEO | DATASET ROOT) OUT"
     parser.add_argument(
@@ -177,6 +181,7 @@ def _add_cropping(parser: argparse.ArgumentParser) -> None:
         "extra is installed)",
     )
     parser.add_argument("--frames", type=int, metavar="N", help="resample each clip in time to N frames")
+    _add_damaged(parser)
     _add_reading(parser)
     parser.add_argument("--jobs", type=jobs, default=-1, metavar="J", help="threads (-1: every core)")
 

@@ -153,15 +153,19 @@ def _crop(options: argparse.Namespace) -> int:
         print(report(source) + "\n", flush=True)
     elif _reading(options):
         raise ValueError(f"{option(next(iter(_reading(options))))} is of a data set: give DATASET ROOT OUT")
-    cropped = crop_clips(
-        source,
-        options.out,
-        size=tuple(options.size),
-        margin=options.margin,
-        eyes=options.eyes,
-        n_frames=options.frames,
-        n_jobs=options.jobs,
-    )
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        cropped = crop_clips(
+            source,
+            options.out,
+            size=tuple(options.size),
+            margin=options.margin,
+            eyes=options.eyes,
+            n_frames=options.frames,
+            damaged=options.damaged,
+            n_jobs=options.jobs,
+        )
+    _say_once(caught)
     print(cropped)
     print(f"wrote {', '.join(map(str, cropped.sheets))}")
     return 1 if cropped.problems or problems else 0

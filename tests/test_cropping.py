@@ -285,3 +285,27 @@ def test_eyes_of_a_real_video(real_data):
     for t, eyes in BY_HAND.items():
         found = find_eyes(frames[t], find_face([frames[t]], 0))
         assert np.hypot(*(np.array(found) - eyes).T).max() < 0.06 * 73
+
+
+def test_parts_of_a_video_are_cropped_from_whole_frames(videos, tmp_path):
+    """Not from frames that were cropped to the face already, as `read_frames` gives them."""
+    (tmp_path / "clip.mp4").write_bytes(videos.face.read_bytes())
+    (tmp_path / "mine.csv").write_text("video,subject,emotion,onset,offset\nclip.mp4,a,fear,1,4\n")
+    cropped = crop_clips(read_manifest(tmp_path / "mine.csv"), tmp_path / "out", eyes=False, progress=False)
+    whole = read_clip(videos.face, size=None, face=False)[1:5]
+    expected, placement = crop_frames(whole, eyes=False)
+    assert cropped.placements[0].box == placement.box
+    np.testing.assert_array_equal(read_frames(read_manifest(cropped.manifest)["frames"][0], None), expected)
+
+
+def test_a_damaged_video_is_kept_if_told(videos, tmp_path):
+    cut = tmp_path / "cut.mp4"
+    data = videos.streamed.read_bytes()
+    cut.write_bytes(data[: int(0.7 * len(data))])
+    with pytest.raises(ValueError, match="ends early"):
+        crop_clips(cut, tmp_path / "none", eyes=False, progress=False)
+    with pytest.warns(UserWarning, match="ends early"):
+        cropped = crop_clips(cut, tmp_path / "kept", eyes=False, damaged="keep", n_jobs=1, progress=False)
+    assert len(cropped.placements) == 1
+    with pytest.raises(ValueError, match="damaged is 'ignore'"):
+        crop_clips(cut, tmp_path / "other", damaged="ignore")

@@ -8,7 +8,7 @@ import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -21,8 +21,10 @@ from .._extras import require
 from .._progress import progress_bar
 from ._errors import ClipError
 from ._eyes import Point, align, find_eyes, has_cascades
+from ._images import IMAGES
 from ._reading import Problem, counted
-from .clips import check_options, find_face, read_clip, read_frames, resize
+from ._video_parts import VideoFrames
+from .clips import Damaged, check_options, find_face, read_clip, read_frames, resize
 from .stabilisation import Grey, resample
 
 if TYPE_CHECKING:
@@ -118,6 +120,7 @@ def crop_clips(
     eyes: bool | None = None,
     eyes_at: tuple[float, float] = (0.31, 0.36),
     n_frames: int | None = None,
+    damaged: Damaged = "raise",
     n_jobs: int | None = -1,
     progress: bool | None = None,
 ) -> Cropping:
@@ -147,6 +150,8 @@ def crop_clips(
         height; the other eye is its mirror image.
     n_frames : int, optional
         Resample each clip in time to this many frames, as `microexpr.data.resample` does.
+    damaged : {"raise", "keep"}
+        Of one video, as in `read_clip`.
     n_jobs : int, optional
         Number of threads, as in joblib; -1 uses every core. Each holds a clip at full size.
     progress : bool, optional
@@ -183,6 +188,8 @@ def crop_clips(
     0    anna  anna     1      2
     """
     looks = _check(size, margin, eyes, eyes_at, n_frames)
+    if damaged not in ("raise", "keep"):
+        raise ValueError(f'damaged is {damaged!r}; it must be "raise" or "keep"')
     effective_n_jobs(n_jobs)  # raises here what `Parallel` would raise after the folder was made
     rows = _rows(source)
     out = Path(out)
@@ -191,6 +198,7 @@ def crop_clips(
     out.mkdir(parents=True, exist_ok=True)
     folders = list(_folders(rows))
     options = {"size": size, "margin": margin, "eyes": looks, "eyes_at": eyes_at, "n_frames": n_frames}
+    options["damaged"] = damaged
     jobs = (delayed(_crop)(row, out / folder, options) for row, folder in zip(rows, folders, strict=True))
     work = Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator")(jobs)
     problems: list[Problem] = []
@@ -299,7 +307,7 @@ def _rows(source: Any) -> list[Mapping[str, Any]]:
         path = Path(source)
         if not path.exists():
             raise FileNotFoundError(f"{path}: no such file or folder")
-        if path.is_file():
+        if path.is_file() and path.suffix.lower() not in IMAGES:
             require("reading a video", "video")
         name = path.resolve().stem if path.is_file() else path.resolve().name
         row = {"dataset": name, "subject": name, "clip": name, "emotion": "unknown", "frames": path}
@@ -336,11 +344,13 @@ def _crop(row: Mapping[str, Any], folder: Path, options: dict[str, Any]) -> _Cro
     given = row["frames"]
     try:
         if isinstance(given, Path):
-            frames = read_clip(given, size=None, face=False, progress=False)
+            frames = read_clip(given, size=None, face=False, damaged=options["damaged"], progress=False)
         else:
+            if isinstance(given, VideoFrames):
+                given = replace(given, face=False)  # the face is looked for below
             frames = read_frames(given, None, progress=False)
         n_frames = options["n_frames"]
-        looked = {name: value for name, value in options.items() if name != "n_frames"}
+        looked = {name: value for name, value in options.items() if name not in ("n_frames", "damaged")}
         cropped, placement = crop_frames(frames, **looked)
         cropped = cropped if n_frames is None else resample(cropped, n_frames)
     except (OSError, ValueError) as error:
