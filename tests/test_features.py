@@ -270,6 +270,7 @@ def test_evaluate_takes_an_array_or_a_mapping(table):
     assert "features has 30 features: no N of 30 and more" in swept.notes
 
 
+@pytest.mark.filterwarnings("ignore:Only one sample:UserWarning")
 def test_any_classifier_at_the_end(table, tmp_path):
     X = extract(table, size=SIZE, features=grid).X
     settings = Settings(n_features=12, sweep_n_features=(4, 12), n_resamples=50, inner_splits=2)
