@@ -2,6 +2,7 @@
 
 import shutil
 
+import openpyxl
 import pandas as pd
 import pytest
 
@@ -17,6 +18,22 @@ def edit_codings(sheet, change):
         for name, cells in pages.items():
             if cells is not None:
                 cells.to_excel(writer, sheet_name=name, header=False, index=False)
+
+
+def change_book(path, change):
+    book = openpyxl.load_workbook(path)
+    change(book.worksheets[0])
+    book.save(path)
+
+
+def as_html(sheet):
+    """Save a workbook as web pages export one, a table for each of its sheets."""
+    pages = pd.read_excel(sheet, sheet_name=None, header=None, dtype=object)
+    tables = [cells.to_html(header=False, index=False, na_rep="") for cells in pages.values()]
+    sheet.unlink()
+    path = sheet.with_suffix(".xls")
+    path.write_text(f"<html><body>{''.join(tables)}</body></html>")
+    return path
 
 
 def fill(folder, last, pattern):
@@ -131,6 +148,56 @@ def test_raw_and_cropped_videos_of_casme_sq(casme_sq):
     assert read_casme_sq(root, tree="rawpic", strict=True)["frames"][0][0].parts[-4] == "rawpic"
 
 
+def test_a_workbook_of_casme_sq_that_is_html(casme_sq):
+    root, sheet = casme_sq
+    before = read_casme_sq(root, strict=True)
+    path = as_html(sheet)
+    table = read_casme_sq(root, strict=True)
+    assert table.equals(before)
+    assert table.attrs["sheet"] == str(path)
+    assert table.attrs["notes"] == before.attrs["notes"]
+    path.unlink()
+    (root / "codes.csv").write_text("1,anger1_1,20,30,40,4,negative,micro-expression\n")
+    with pytest.raises(ValueError, match=r"codes\.csv has no sheet that names subjects and none that names"):
+        read_casme_sq(root)  # a CSV file has but one sheet
+
+
+def test_merged_cells_of_casme_sq(casme_sq):
+    root, sheet = casme_sq
+    before = read_casme_sq(root, strict=True)
+
+    def change(cells):
+        assert cells["A1"].value == cells["A2"].value
+        cells.merge_cells("A1:A2")
+        cells.merge_cells(f"H1:H{cells.max_row}")
+
+    change_book(sheet, change)
+    assert read_casme_sq(root, strict=True).equals(before)
+    change_book(sheet, lambda cells: cells.merge_cells("G1:G2"))
+    assert read_casme_sq(root, strict=True)["emotion"][1] == before["emotion"][0]
+
+
+def test_formulas_of_casme_sq(casme_sq):
+    root, sheet = casme_sq
+
+    def change(cells):
+        cells["E1"], cells["D2"], cells["A3"], cells["B4"] = "=C1+9", "=C2", "=A2", "=B3"
+
+    change_book(sheet, change)
+    table = read_casme_sq(root)
+    assert len(table) == 4
+    assert list(map(str, table.attrs["problems"])) == [
+        f"{sheet.name}, row {row}: {column} is a formula, {text}, whose result is not in the file"
+        for row, column, text in [
+            (1, "column 5", "=C1+9"),
+            (2, "column 4", "=C2"),
+            (3, "Subject", "=A2"),
+            (4, "column 2", "=B3"),
+        ]
+    ]
+    assert {problem.kind for problem in table.attrs["problems"]} == {"formula"}
+
+
 # SAMM Long Videos
 
 
@@ -239,3 +306,54 @@ def test_a_clip_of_smic_e_without_a_name(make_tree, dataset_trees):
     dataset_trees.edit_sheet(root, change)
     (problem,) = map(str, read_smic_e(root).attrs["problems"])
     assert problem == "SMIC-HS-E_annotation.xlsx, row 3: Filename is empty"
+
+
+def test_sheets_of_smic_e_that_are_no_workbooks(make_tree, dataset_trees):
+    root = make_tree("smic-e-hs")
+    before = read_smic_e(root, strict=True)
+    sheet = dataset_trees.sheet_of(root)
+    csv = sheet.with_suffix(".csv")
+    pd.read_excel(sheet, header=None, dtype=object).to_csv(csv, header=False, index=False, sep=";")
+    (root / "HS_long" / "features.csv").write_bytes(b"\xff\xff\0\1")
+    table = read_smic_e(root, strict=True)
+    assert table.attrs["sheet"] == str(sheet)  # a workbook goes before CSV files
+    assert table.attrs["notes"] == before.attrs["notes"]
+    path = as_html(sheet)
+    for found in (path, csv):
+        table = read_smic_e(root, strict=True)
+        assert table.equals(before)
+        assert table.attrs["sheet"] == str(found)
+        assert table.attrs["notes"] == before.attrs["notes"]
+        found.unlink()
+    with pytest.raises(ValueError, match=r"features\.csv has no column Subject, Filename"):
+        read_smic_e(root)
+
+
+@pytest.mark.parametrize("remark", ["A{0}:J{0}", "A{0}:B{0}", "A{0}:D{0}"])
+def test_merged_cells_of_smic_e(remark, make_tree, dataset_trees):
+    root = make_tree("smic-e-hs")
+    before = read_smic_e(root, strict=True)
+
+    def change(cells):
+        assert cells["A2"].value == cells["A3"].value
+        cells.merge_cells("A2:A3")
+        cells.merge_cells(remark.format(cells.max_row))  # what is below the clips
+
+    change_book(dataset_trees.sheet_of(root), change)
+    assert read_smic_e(root, strict=True).equals(before)
+
+
+def test_formulas_of_smic_e(make_tree, dataset_trees):
+    root = make_tree("smic-e-hs")
+    sheet = dataset_trees.sheet_of(root)
+
+    def change(cells):
+        cells["E2"], cells["B3"] = "=D2+9", "=B2"
+
+    change_book(sheet, change)
+    table = read_smic_e(root)
+    assert list(map(str, table.attrs["problems"])) == [
+        f"{sheet.name}, row {row}: {what}, whose result is not in the file"
+        for row, what in [(2, "OffsetF is a formula, =D2+9"), (3, "Filename is a formula, =B2")]
+    ]
+    assert {problem.kind for problem in table.attrs["problems"]} == {"formula"}

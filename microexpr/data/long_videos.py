@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ from ._folders import (
 from ._layouts import CASME_SQ, SAMM_LV, SMIC_E, SMIC_EMOTIONS
 from ._reading import Reading, StrPath
 from ._sheets import sheet_rows, spreadsheets
-from ._workbooks import is_blank
+from ._workbooks import Formula, Row, is_blank, read_pages
 from .readers import read_coded
 
 if TYPE_CHECKING:
@@ -139,8 +140,9 @@ def read_smic_e(
 
 def _casme_sq_rows(reading: Reading, given: StrPath | None) -> list[tuple[int, dict[str, Any]]]:
     """Rows of the sheet of codings, with the folders that the other two sheets say."""
-    fits, wrong = [], []
-    for path, pages in _workbooks(reading, given):
+    fits: list[Any] = []
+    wrong: list[str] = []
+    for path, pages in _workbooks(reading, given, fits, wrong):
         codes = [page for page in pages if _share(page, 7, r"m[ia]cro.*") > 0.5]
         subjects = [
             page for page in pages if _share(page, 1, r"s\d+") > 0.5 and _share(page, 2, r"\d+") > 0.5
@@ -197,8 +199,9 @@ def _casme_sq_folders(
 
 def _smic_e_rows(reading: Reading, camera: str, given: StrPath | None) -> list[tuple[int, dict[str, Any]]]:
     """Make a row of each onset that the spreadsheet of a camera has of a video."""
-    fits, wrong = [], []
-    for path, pages in _workbooks(reading, given):
+    fits: list[Any] = []
+    wrong: list[str] = []
+    for path, pages in _workbooks(reading, given, fits, wrong):
         if given is None and camera_of(path.with_suffix(""), reading.root) not in (camera, None):
             continue
         for page in pages:
@@ -219,13 +222,17 @@ def _smic_e_rows(reading: Reading, camera: str, given: StrPath | None) -> list[t
         )
     rows: list[tuple[int, dict[str, Any]]] = []
     for number, cells in enumerate(page[header + 1 :], start=header + 2):
-        video = _plain(cells[at["filename"][0]])
-        if not video and all(is_blank(cells[k]) for k in (*at["onset"], *at["offset"])):
-            continue  # a remark below the clips
+        subject, name = cells[at["subject"][0]], cells[at["filename"][0]]
+        video = _plain(name)
+        coded = [_plain(cells[k]) for k in (*at["onset"], *at["offset"])]
+        if video in ("", _plain(subject), *coded[:1]) and all(cell in ("", video) for cell in coded):
+            continue  # a remark below the clips, perhaps in merged cells
         for k, (onset, offset) in enumerate(zip(at["onset"], at["offset"], strict=True), start=1):
             if k > 1 and is_blank(cells[onset]) and is_blank(cells[offset]):
                 continue
-            row = {"subject": cells[at["subject"][0]], "clip": video if k == 1 else f"{video}_{k}"}
+            row = {"subject": subject, "clip": video if k == 1 else f"{video}_{k}"}
+            if isinstance(name, Formula):
+                row["clip"] = name
             row |= {"onset": cells[onset], "offset": cells[offset], "folder": video}
             row["apex"] = cells[at["apex"][k - 1]] if k <= len(at["apex"]) else None
             row["emotion"] = cells[at["emotion"][0]] if at["emotion"] else _emotion_of(video)
@@ -257,22 +264,36 @@ def _emotion_of(video: str) -> str:
     return next((emotion for emotion in SMIC_EMOTIONS if emotion.startswith(word)), word)
 
 
-def _workbooks(reading: Reading, given: StrPath | None) -> Iterator[tuple[Path, list[list[tuple[Any, ...]]]]]:
-    """Workbooks of a data set, each with the cells of its sheets, row by row."""
-    import pandas as pd
+def _workbooks(
+    reading: Reading, given: StrPath | None, fits: Sequence[Any], wrong: list[str]
+) -> Iterator[tuple[Path, list[list[Row]]]]:
+    """Spreadsheets of a data set, each with the rows of its sheets, all of a sheet equally long.
 
+    CSV files come last, and only if `fits`, which begin with a path, are none by then.
+    """
     if given is not None and not Path(given).is_file():
         raise FileNotFoundError(f"{given}: no such spreadsheet")
-    found = (path for level in spreadsheets(reading.root) for path in level if path.suffix.lower() != ".csv")
+    found = chain.from_iterable(spreadsheets(reading.root))
     for path in [Path(given)] if given is not None else found:
+        is_csv = path.suffix.lower() == ".csv"
+        if is_csv and fits:
+            return
+        notes: list[str] = []
         try:
-            pages = pd.read_excel(
-                path, sheet_name=None, header=None, dtype=object, keep_default_na=False, na_values=[""]
-            )
-        except Exception as error:  # openpyxl, zipfile, xlrd and pandas each raise their own
-            reading.notes.append(f"{path} cannot be read: {error or type(error).__name__}")
+            pages = [page.rows() for page in read_pages(path, notes)]
+        except ValueError as error:
+            (wrong if is_csv else reading.notes).append(str(error))  # CSV files are of anything
             continue
-        yield path, [list(page.itertuples(index=False, name=None)) for page in pages.values()]
+        widths = [max(map(len, rows), default=0) for rows in pages]
+        yield (
+            path,
+            [
+                [row + [None] * (width - len(row)) for row in rows]
+                for rows, width in zip(pages, widths, strict=True)
+            ],
+        )
+        if any(fit[0] == path for fit in fits):
+            reading.notes += notes
 
 
 def _only(fits: list[Any], wrong: list[str], reading: Reading, dataset: str) -> Any:
@@ -286,10 +307,11 @@ def _only(fits: list[Any], wrong: list[str], reading: Reading, dataset: str) -> 
             f"{option('sheet', ...)}"
         )
     if wrong or reading.notes:
-        raise ValueError("\n".join([*wrong, *reading.notes]))
+        more = [f"and {len(wrong) - 20} more"] * (len(wrong) > 20)
+        raise ValueError("\n".join([*wrong[:20], *more, *reading.notes]))
     raise FileNotFoundError(
-        f"{reading.root} holds 0 spreadsheets (*.xlsx, *.xls) of {dataset} in it or at most two folders "
-        "below; it must hold one"
+        f"{reading.root} holds 0 spreadsheets (*.xlsx, *.xlsm, *.xls, *.csv) of {dataset} in it or at most "
+        "two folders below; it must hold one"
     )
 
 
