@@ -292,7 +292,8 @@ class FeatureStore:
             array = self._array(f"u/{name_of(kind)}")
             if array is not None:
                 self._require_kind(kind, n, array.shape[1])
-            elif not isinstance(kind, str):  # how long others are is known with the first clip
+            elif not isinstance(kind, str) and "pooling" not in self.parameters:
+                # How long others are, or another pooling makes them, is known with the first clip.
                 self._require_kind(kind, n, kind[0] * kind[1] * 256)
         for name, (shape, dtype) in COLUMNS.items():
             values: Any = 1

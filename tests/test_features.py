@@ -325,3 +325,35 @@ def test_scores_are_short_to_look_at_and_a_table(evaluation, table):
     assert len(repr(evaluation)) < 700
     part = scores.part(scores.groups == "01")
     assert part.predictions["clip"].tolist() == table["clip"][table["subject"] == "01"].tolist()
+
+
+def mean_and_peak(V):
+    return np.concatenate([V.mean(axis=0), V.max(axis=0)])
+
+
+def test_a_pooling_of_another_length(table, tmp_path):
+    """Twice as long: each half has all blocks, so that nothing is said of which block is which."""
+    memory = extract(table, blocks=(2, 2), size=SIZE, pooling=mean_and_peak)
+    kept = extract(table, tmp_path / "x.zarr", blocks=(2, 2), size=SIZE, pooling=mean_and_peak)
+    assert kept.X.shape == (24, 2 * 1024)
+    np.testing.assert_array_equal(kept.X, memory.X)
+    settings = Settings(blocks=2, n_features=12, sweep=False, nested=False, n_resamples=50)
+    done = extract_and_evaluate(table, settings, pooling=mean_and_peak, n_jobs=1)
+    assert done.weights is None
+    assert "2 x 2 blocks has no blocks" not in str(done)
+    assert "no picture of the face" in done.notes[-1]
+    same = extract_and_evaluate(table, settings, pooling=first_and_last, n_jobs=1)
+    assert same.weights.shape == (2, 2)
+    other = Features(grid, blocks=(4, 4))
+    assert (
+        extract_and_evaluate(table, settings, features=other, pooling=mean_and_peak, n_jobs=1).weights is None
+    )
+
+
+def test_a_mapping_without_the_blocks_says_what_it_has(table):
+    X = np.zeros((24, 1024))
+    settings = Settings(blocks=4, n_features=12, sweep=False, nested=False)
+    with pytest.raises(ValueError, match="there are no features of 4 x 4 blocks; there is 2 x 2 blocks"):
+        evaluate({(2, 2): X}, table, settings, n_jobs=1)
+    with pytest.raises(ValueError, match="there is nothing"):
+        evaluate({}, table, settings, n_jobs=1)

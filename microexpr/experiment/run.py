@@ -356,7 +356,7 @@ def _source_of(features: Any, blocks: Blocks | None) -> _Source:
             raise ValueError(
                 f"features are {', '.join(map(str, features))}; evaluate one: features[{names[0]!r}]"
             )
-        load, name = features.__getitem__, names[0] if names else None
+        load, name = _looked_up(features), names[0] if names else None
     elif callable(features):
         load, name = features, None
     else:
@@ -366,6 +366,16 @@ def _source_of(features: Any, blocks: Blocks | None) -> _Source:
             raise ValueError("blocks are of other features than LTOGP's, whose are in the settings")
         return _Source(load, None)
     return _Source(load, Features(load, name, blocks))
+
+
+def _looked_up(features: Mapping[Any, Any]) -> Callable[[Any], Any]:
+    def load(kind: Kind) -> Any:
+        if kind not in features:
+            there = ", ".join(map(title, features)) or "nothing"
+            raise ValueError(f"there are no features of {title(kind)}; there is {there}")
+        return features[kind]
+
+    return load
 
 
 def _check_functions(
@@ -430,6 +440,14 @@ def _evaluate(
             progress=progress,
         )
         if kind == main:
+            without_blocks = "" if blocks else f"{title(main)} has no blocks"
+            # Another pooling may move columns: only LTOGP's known length can tell that it did not.
+            if (
+                blocks
+                and not source.ranked
+                and (source.function or X.shape[1] != 256 * blocks[0] * blocks[1])
+            ):
+                blocks, without_blocks = None, "the pooling may have moved the columns of the blocks"
             weights = weights_by_block(by_kind[kind].weights, blocks, kind)
         del X
 
@@ -462,7 +480,7 @@ def _evaluate(
         n_rows=by_kind[main].n_rows,
         gap=gap,
         face=None if face is None else np.asarray(face),
-        notes=[*notes_on(settings, by_kind[main], kept, main, blocks is not None), *notes],
+        notes=[*notes_on(settings, by_kind[main], kept, without_blocks), *notes],
         pins={
             "versions": versions(),
             **({} if classifier is None else {"classifier": repr(classifier)}),

@@ -137,9 +137,9 @@ def weights_by_block(
 
 
 def notes_on(
-    settings: Settings, predictions: FoldPredictions, table: pd.DataFrame, kind: Kind, has_blocks: bool
+    settings: Settings, predictions: FoldPredictions, table: pd.DataFrame, without_blocks: str
 ) -> list[str]:
-    """Return what a reader of the figures should know."""
+    """Return what a reader of the figures should know; `without_blocks` says why there are none, if so."""
     counts = table["emotion"].value_counts()
     notes = [f"always {counts.index[0]!r}: {100 * counts.iloc[0] / len(table):.1f} %"]
     most = max(predictions.n_features[:-1])
@@ -153,6 +153,6 @@ def notes_on(
     names = table["dataset"].unique()
     if not table.attrs.get("simulated") and settings.n_features == PAPER_N.get(names[0]):
         notes.append(f"N = {settings.n_features} is what the paper chose by its test clips")
-    if not has_blocks:
-        notes.append(f"{title(kind)} has no blocks: no picture of the face")
+    if without_blocks:
+        notes.append(f"{without_blocks}: no picture of the face")
     return notes
