@@ -1,14 +1,19 @@
-"""Which clips a feature store lacks, and the writing of those that are done."""
+"""Which clips a feature store lacks, and the writing of those that are done, beside other runs."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Mapping, Sequence
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from ._claims import RENEWAL, Claims, repeating
 from ._store_format import CHUNK_ROWS, ClipFeatures, Kind
 from .data import VideoFrames
 from .data.clips import content_digest
@@ -18,56 +23,170 @@ if TYPE_CHECKING:
 
     from .store import FeatureStore
 
+# What is done is written at the latest after so many seconds, though its chunk of rows is not complete: a
+# chunk is written again then, 4 MB for each grid.
+_WRITE_AFTER = 3.0
+_WAIT = 0.5  # seconds, between looks at what other runs work on
+
 
 class Filling:
-    """What clips lack in a store, and its filling; from `FeatureStore.filling`.
+    """What clips lack in a store, and its filling. Its methods may be called from several threads.
+
+    Parameters
+    ----------
+    store : FeatureStore
+        In mode "a".
+    table : pandas.DataFrame
+        Clips.
+    rows : ndarray of shape (n,)
+        Their rows, from `FeatureStore.register`.
+    kinds : dict
+        Kinds of features wanted, and what each depends on.
+    run : str, optional
+        Those who give the same take over each other's claims: workers of one run, each with clips of its own.
 
     Attributes
     ----------
-    todo : dict
-        Position in the table -> kinds of features that the clip lacks, in the order to take them.
     problems : dict
         Position -> why the clip's files cannot be looked at.
     n_skipped : int
-        How many clips lack nothing.
+        How many clips lacked nothing, or were described by another run meanwhile.
     """
 
     def __init__(
-        self, store: FeatureStore, table: pd.DataFrame, kinds: Mapping[Kind, Mapping[str, Any]]
+        self,
+        store: FeatureStore,
+        table: pd.DataFrame,
+        rows: NDArray[np.intp],
+        kinds: Mapping[Kind, Mapping[str, Any]],
+        run: str | None = None,
     ) -> None:
-        self._store = store
-        self._rows = store.register(table, kinds)
-        self._pending: list[tuple[int, ClipFeatures]] = []
+        self._store, self._rows, self._kinds = store, rows, kinds
+        self._frames = list(table["frames"])
+        self._claims = Claims(store.objects, run)
         self._stats = np.zeros((len(table), 32), dtype=np.uint8)
-        self.problems: dict[int, OSError] = {}
-        for k, frames in enumerate(table["frames"]):
+        self._open = set(
+            range(len(table))
+        )  # positions of which it is not known yet that nothing is to be done
+        self._lacking: dict[int, list[Kind]] = {}
+        self._at_work: dict[int, set[int]] = {}  # chunk of rows -> positions that are to come
+        self._done: dict[int, list[tuple[int, ClipFeatures]]] = {}  # chunk -> not written yet
+        self._since = 0.0  # when the first of those came
+        self._lock = threading.RLock()
+        self._looked = self._closed = False
+        self._renewed = time.monotonic()
+        self._error: Exception | None = None
+        self.problems: dict[int, str] = {}
+        self.n_skipped = 0
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Keep what is claimed and write what was done, at the latest when this ends, however it does."""
+        self._clear_unfinished()
+        with repeating(self._keep, 1.0):
             try:
-                self._stats[k] = np.frombuffer(_stat_digest(frames), np.uint8)
-            except OSError as error:
-                self.problems[k] = error
-        lacking: dict[int, list[Kind]] = {k: [] for k in range(len(table)) if k not in self.problems}
-        for kind in kinds:
-            for k in store.outdated(kind, kinds[kind], self._rows):
-                if k in lacking:
-                    lacking[k].append(kind)
-        self._compare_contents(lacking, list(table["frames"]), list(kinds))
-        self.n_skipped = sum(not wanted for wanted in lacking.values())
-        # In the order of the rows, so that a chunk of them is done before the next one begins.
-        positions = sorted((k for k, wanted in lacking.items() if wanted), key=lambda k: self._rows[k])
-        self.todo = {k: lacking[k] for k in positions}
+                yield
+            finally:  # also after Ctrl-C: these clips are done
+                with self._lock:
+                    self._closed = True
+                    try:
+                        for chunk in list(self._done):
+                            self._write(chunk)
+                    finally:
+                        self._claims.release_all()
+
+    def todo(self, progress: Callable[[list[int]], Iterable[int]] = iter) -> list[int]:
+        """Positions that lack something and are no other run's just now, in the order to take them.
+
+        Empty when all is there. To be called again when they were taken in: others may not be done yet.
+        """
+        while self._open:
+            first, self._looked = not self._looked, True
+            with self._lock:
+                chunks = self._rows // CHUNK_ROWS
+                for chunk in progress(sorted({int(chunks[k]) for k in self._open})):
+                    self._look_at([k for k in sorted(self._open) if chunks[k] == chunk])
+                # In the order of the rows, so that a chunk of them is done before the next one begins.
+                order = sorted(self._lacking, key=lambda k: self._rows[k])
+            if not order or first:
+                return order
+            free = [k for k in order if self._claims.claim(str(self._rows[k] // CHUNK_ROWS))]
+            if free:
+                return free
+            time.sleep(_WAIT)
+        return []
+
+    def begin(self, position: int) -> list[Kind]:
+        """Claim a clip and return what it lacks: nothing if another run has it, or has done it by now."""
+        chunk = int(self._rows[position]) // CHUNK_ROWS
+        with self._lock:
+            if self._error is not None:
+                raise self._error
+            if self._closed or position not in self._lacking:
+                return []
+            if chunk not in self._at_work:
+                if not self._claims.claim(str(chunk)):
+                    return []
+                self._look_at([k for k in self._lacking if self._rows[k] // CHUNK_ROWS == chunk])
+                self._at_work[chunk] = {k for k in self._lacking if self._rows[k] // CHUNK_ROWS == chunk}
+            kinds = list(self._lacking.get(position, [])) if position in self._at_work[chunk] else []
+            if not self._at_work[chunk]:
+                self._end(chunk)
+            return kinds
 
     def add(self, position: int, clip: ClipFeatures) -> None:
-        """Take in what was done; it is written with its chunk of rows, or when the filling ends."""
-        chunk = self._rows[position] // CHUNK_ROWS
-        if self._pending and chunk != self._rows[self._pending[0][0]] // CHUNK_ROWS:
-            self.flush()
-        self._pending.append((position, clip))
+        """Take in what was done; it is written with its chunk of rows, or in a few seconds."""
+        with self._lock:
+            if self._closed:
+                return
+            chunk = int(self._rows[position]) // CHUNK_ROWS
+            if not self._done:
+                self._since = time.monotonic()
+            self._done.setdefault(chunk, []).append((position, clip))
+            self._forget(position, chunk)
 
-    def flush(self) -> None:
-        """Write what was taken in: the clips of one chunk of rows, those with the same features together."""
-        pending, self._pending = self._pending, []
-        for kinds in {tuple(clip.features) for _, clip in pending}:
-            alike = [(k, clip) for k, clip in pending if tuple(clip.features) == kinds]
+    def fail(self, position: int) -> None:
+        """Take note that a clip cannot be described."""
+        with self._lock:
+            self._forget(position, int(self._rows[position]) // CHUNK_ROWS)
+
+    def _forget(self, position: int, chunk: int) -> None:
+        """Nothing is to be done any more about this clip, nor about its chunk if it was the last."""
+        self._open.discard(position)
+        self._lacking.pop(position, None)
+        left = self._at_work.get(chunk)
+        if left is not None:
+            left.discard(position)
+            if not left:
+                self._end(chunk)
+
+    def _end(self, chunk: int) -> None:
+        del self._at_work[chunk]
+        self._write(chunk)
+        self._claims.release(str(chunk))
+
+    def _keep(self) -> None:
+        """Every second: hold what is claimed, write what has waited."""
+        try:
+            with self._lock:
+                if self._done and time.monotonic() - self._since > _WRITE_AFTER:
+                    for chunk in list(self._done):
+                        self._write(chunk)
+            if time.monotonic() - self._renewed > RENEWAL:
+                self._renewed = time.monotonic()
+                self._claims.renew()
+        except Exception as error:
+            self._error = error  # for whoever asks for the next clip
+            raise
+
+    def _write(self, chunk: int) -> None:
+        """Write what was taken in of a chunk of rows, the clips with the same features together."""
+        done = sorted(self._done.pop(chunk, []), key=lambda entry: self._rows[entry[0]])
+        if done and not self._claims.holds(str(chunk)):  # taken over while this run was paused
+            self._open |= {k for k, _ in done}
+            return
+        for kinds in {tuple(clip.features) for _, clip in done}:
+            alike = [(k, clip) for k, clip in done if tuple(clip.features) == kinds]
             positions = [k for k, _ in alike]
             self._store.write(
                 self._rows[positions],
@@ -76,27 +195,66 @@ class Filling:
                 stat=self._stats[positions],
                 count=np.array([clip.count for _, clip in alike]),
                 mean=np.stack([clip.mean for _, clip in alike]),
+                parameters=self._kinds,
             )
 
-    def _compare_contents(
-        self, lacking: dict[int, list[Kind]], frames: Sequence[Any], kinds: list[Kind]
-    ) -> None:
+    def _look_at(self, positions: Sequence[int]) -> None:
+        """Find out what these clips lack."""
+        lacking: dict[int, list[Kind]] = {}
+        for k in positions:
+            self._lacking.pop(k, None)
+            try:
+                self._stats[k] = np.frombuffer(_stat_digest(self._frames[k]), np.uint8)
+                lacking[k] = []
+            except OSError as error:
+                self.problems[k] = str(error)
+                self._open.discard(k)
+        asked = list(lacking)
+        for kind in self._kinds:
+            for k, fault in zip(asked, self._store.faults(kind, self._rows[asked]), strict=True):
+                if fault:
+                    lacking[k].append(kind)
+        self._compare_contents(lacking)
+        for k, kinds in lacking.items():
+            if kinds:
+                self._lacking[k] = kinds
+            else:
+                self._open.discard(k)
+                self.n_skipped += 1
+
+    def _compare_contents(self, lacking: dict[int, list[Kind]]) -> None:
         """Read files with other names or times, which takes a tenth of describing them, for what is new."""
-        contents, known = self._store.sources(self._rows)
+        asked = list(lacking)
+        contents, known = self._store.sources(self._rows[asked])
         same = []
-        for k in list(lacking):
-            if (known[k] == self._stats[k]).all():
+        for k, content, stat in zip(asked, contents, known, strict=True):
+            if (stat == self._stats[k]).all():
                 continue
             try:
-                if len(lacking[k]) < len(kinds) and content_digest(frames[k]) == contents[k].tobytes():
+                if (
+                    len(lacking[k]) < len(self._kinds)
+                    and content_digest(self._frames[k]) == content.tobytes()
+                ):
                     same.append(k)
                 else:
-                    lacking[k] = kinds
+                    lacking[k] = list(self._kinds)
             except OSError as error:
-                self.problems[k] = error
+                self.problems[k] = str(error)
+                self._open.discard(k)
                 del lacking[k]
-        if same:
-            self._store.write_stat(self._rows[same], self._stats[same])
+        for chunk in {int(row) // CHUNK_ROWS for row in self._rows[same]}:
+            if self._claims.holds(str(chunk)) or self._claims.claim(str(chunk)):
+                here = [k for k in same if self._rows[k] // CHUNK_ROWS == chunk]
+                self._store.write_stat(self._rows[here], self._stats[here])
+                if chunk not in self._at_work:
+                    self._claims.release(str(chunk))
+
+    def _clear_unfinished(self) -> None:
+        """Remove files that killed writers had not put in place, unless others may be writing just now."""
+        unfinished = self._store.objects.unfinished()
+        if unfinished and not self._claims.others():
+            for file in unfinished:
+                file.unlink(missing_ok=True)
 
 
 def _stat_digest(frames: Iterable[str | os.PathLike[str]] | VideoFrames) -> bytes:

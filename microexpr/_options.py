@@ -116,6 +116,11 @@ def make_parser(
     _add_extraction(
         _command(commands, "extract", functions["extract"], "every clip of a data set -> a feature store")
     )
+    check = _command(
+        commands, "check", functions["check"], "what is in a feature store, and what is stale or damaged"
+    )
+    check.add_argument("store", type=location, metavar="STORE", help="its folder or URL")
+    check.add_argument("--json", action="store_true", help="print it as JSON")
     _add_evaluation(
         _command(
             commands,
@@ -138,6 +143,11 @@ def jobs(text: str) -> int:
             f"{text!r} is not a number from 1 to 1000, or below 0 (-1: every core, -2: all but one)"
         )
     return jobs
+
+
+def location(text: str) -> Path | str:
+    """Read where a feature store lies: a path, but for URLs, whose slashes a path would lose."""
+    return text if "://" in text else Path(text)
 
 
 def _add_damaged(parser: argparse.ArgumentParser) -> None:
@@ -191,9 +201,10 @@ def _add_extraction(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("root", action=_Root, metavar="ROOT", help="its folder (manifest: its file)")
     parser.add_argument(
         "--store",
-        type=Path,
-        metavar="FILE",
-        help="feature store to fill; what it holds already is skipped (DATASET.zarr)",
+        type=location,
+        metavar="STORE",
+        help="feature store to fill, a folder or a URL (s3://...); what it holds already is skipped "
+        "(DATASET.zarr)",
     )
     parser.add_argument(
         "--blocks",
@@ -238,7 +249,10 @@ def _add_evaluation(parser: argparse.ArgumentParser) -> None:
         "options of reading behind it",
     )
     parser.add_argument(
-        "--store", type=Path, metavar="FILE", help="feature store to use and fill (default: a temporary one)"
+        "--store",
+        type=location,
+        metavar="STORE",
+        help="feature store to use and fill, a folder or a URL (default: a temporary one)",
     )
     parser.add_argument(
         "--out",

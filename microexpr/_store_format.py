@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,28 +19,41 @@ Blocks = tuple[int, int]
 Kind = Blocks | str  # of features: LTOGP's in so many blocks down and across, or others by their name
 
 FORMAT = "microexpr-features"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
-
-# One writer owns a chunk of rows. 32 rows of 8 x 8 blocks are 4 MB: a million clips make 31,250 files a
-# grid, and a killed writer loses at most 31 clips that were done.
+# One writer owns a chunk of rows. 32 rows of 8 x 8 blocks are 4 MB: a million clips make 31,250 files an
+# array.
 CHUNK_ROWS = 32
-TABLE_ROWS = 4096  # columns of the table: written all at once, by one process
+TABLE_ROWS = 4096  # columns of the table: written by one process at a time
 TEXT_WIDTH = 256  # bytes of a string: no file system has longer names
+MOST_ROWS = 1 << 40
+LONGEST = 1 << 24  # features of a clip: 32 rows of them are 4 GB
 
 TEXTS = ("dataset", "subject", "clip", "emotion", "action_units")
 NUMBERS = ("onset", "apex", "offset")
-# Shape and dtype of a row of each column of the table. `listed` is last: a row that was being registered when
-# the process died is no clip.
-COLUMNS: dict[str, tuple[tuple[int, ...], str]] = {
-    **dict.fromkeys(TEXTS, ((TEXT_WIDTH,), "uint8")),
-    **dict.fromkeys(NUMBERS, ((), "int64")),
-    "listed": ((), "uint8"),
-}
+COLUMNS = (*TEXTS, *NUMBERS, "identity")
 
 
 class StoreError(ValueError):
     """A feature store that cannot be read or written as asked; the message says which, where and why."""
+
+
+class DamagedStoreError(StoreError):
+    """A part of a feature store is not as it was written."""
+
+
+class Layout(NamedTuple):
+    """How an array is stored.
+
+    Its fill value, which a chunk that is gone reads as, is nothing that is ever written where that can be:
+    0xFF is no byte of UTF-8, and no hash of a clip is all ones.
+    """
+
+    shape: tuple[int, ...]  # of a row; (-1,) is any number of features
+    dtype: str
+    rows: int  # of a chunk
+    fill: float
+    compressed: bool = False  # padded strings do; features hardly (zstd: 10 %, in four times the time)
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,46 +78,114 @@ class ClipFeatures:
     mean: NDArray[np.uint8]
 
 
-def open_group(path: Path, mode: str, parameters: Mapping[str, Any] | None) -> Any:
-    """Open the zarr group of a store, or make it in mode "a"."""
-    import zarr
+def layout_of(name: str, size: tuple[int, int]) -> Layout:
+    """Return how the array of this name is stored, for mean frames of this size."""
+    folder, _, own = name.partition("/")
+    if folder == "clips":
+        if own in NUMBERS:
+            return Layout((), "int64", TABLE_ROWS, np.iinfo(np.int64).min, True)
+        if own == "crc":
+            return Layout((), "uint32", TABLE_ROWS, 0)
+        return Layout((16 if own == "identity" else TEXT_WIDTH,), "uint8", TABLE_ROWS, 255, own != "identity")
+    if folder == "frames":
+        shape, dtype = {
+            "content": ((32,), "uint8"),
+            "stat": ((32,), "uint8"),
+            "count": ((), "int64"),
+            "mean": (tuple(size), "uint8"),
+            "crc": ((2,), "uint32"),
+        }[own]
+        return Layout(shape, dtype, CHUNK_ROWS, 0)
+    shape, dtype, fill = {
+        "u": ((-1,), "float64", np.nan),
+        "key": ((32,), "uint8", 0.0),
+        "crc": ((), "uint32", 0.0),
+    }[folder]
+    return Layout(shape, dtype, CHUNK_ROWS, fill)
 
-    # A process killed at once leaves an empty folder, or one with a file that it had not put in place.
-    if not path.exists() or (path.is_dir() and all(p.suffix == ".partial" for p in path.iterdir())):
-        if mode == "r":
-            raise StoreError(f"{path}: there is no feature store; extract into it first")
-        if parameters is None:
-            raise StoreError(f"{path}: there is no feature store, and parameters are needed to make one")
-        if not path.parent.is_dir():
-            raise StoreError(f"{path.parent}: no such folder to make a store in; make it first")
-        attributes = {"format": FORMAT, "format_version": FORMAT_VERSION, "versions": []}
-        return zarr.create_group(path, attributes={**attributes, "parameters": dict(parameters)})
+
+def check_attributes(raw: bytes | None, title: str) -> dict[str, Any]:
+    """Return the attributes of a store's group, or raise what is wrong with its zarr.json."""
+    if raw is None:
+        raise DamagedStoreError(f"{title}: zarr.json is gone; extract into it again")
     try:
-        group = zarr.open_group(path, mode="r" if mode == "r" else "r+", zarr_format=3)
-        version = group.attrs["format_version"] if group.attrs["format"] == FORMAT else None
-    except PermissionError:
-        raise
-    except (OSError, ValueError, KeyError):
-        version = None
-    if version is None:
-        raise StoreError(f"{path} is not a feature store of microexpr; give another path")
-    if version != FORMAT_VERSION:
+        group = json.loads(raw)
+    except (ValueError, RecursionError) as error:
+        raise DamagedStoreError(
+            f"{title}: zarr.json is damaged: {_short(error)}; extract into it again"
+        ) from error
+    attributes = group.get("attributes") if isinstance(group, dict) else None
+    if not isinstance(attributes, dict) or attributes.get("format") != FORMAT:
+        raise StoreError(f"{title} is not a feature store of microexpr; give another path")
+    version = attributes.get("format_version")
+    if version != FORMAT_VERSION or isinstance(version, bool):
         raise StoreError(
-            f"{path} is in format {version}; this version of microexpr reads format {FORMAT_VERSION}"
+            f"{title} is in format {version}; this version of microexpr reads format {FORMAT_VERSION}: "
+            "extract into another path"
         )
-    there = group.attrs["parameters"]
-    if parameters is not None and dict(parameters) != there:
-        names = sorted({*parameters, *there})
-        differ = [n for n in names if parameters.get(n) != there.get(n)]
-        theirs = ", ".join(f"{n}={there.get(n)!r}" for n in differ)
-        ours = ", ".join(f"{n}={parameters.get(n)!r}" for n in differ)
-        raise StoreError(f"{path} was made with {theirs}, not {ours}; give another store for that")
-    return group
+    for field, is_right, what in (
+        ("parameters", lambda value: isinstance(value, dict), "an object"),
+        ("versions", _are_versions, "a list of objects of texts"),
+        ("rows", lambda value: _is_count(value, 0, MOST_ROWS), f"a whole number from 0 to {MOST_ROWS}"),
+    ):
+        if not is_right(attributes.get(field)):
+            raise DamagedStoreError(
+                f"{title}: zarr.json is damaged: {field} is {_short(attributes.get(field))}, and not {what}; "
+                "extract into it again"
+            )
+    size = attributes["parameters"].get("size")
+    if not isinstance(size, list) or len(size) != 2 or not all(_is_count(side, 1, 65_500) for side in size):
+        raise DamagedStoreError(
+            f"{title}: zarr.json is damaged: parameters.size is {_short(size)}, and not two sides in pixels; "
+            "extract into it again"
+        )
+    return attributes
+
+
+def check_array(raw: bytes, layout: Layout, codecs: list[str]) -> tuple[int, dict[str, Any]]:
+    """Return an array's number of rows and attributes, or raise what is wrong in its zarr.json."""
+    try:
+        array = json.loads(raw)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    if not isinstance(array, dict):
+        raise ValueError("no object")
+    shape, attributes = array.get("shape"), array.get("attributes", {})
+    lengths = shape[1:] if isinstance(shape, list) else None
+    free = layout.shape == (-1,) and lengths and len(lengths) == 1 and _is_count(lengths[0], 1, LONGEST)
+    if not isinstance(shape, list) or not shape or not (free or lengths == list(layout.shape)):
+        raise ValueError(f"shape is {_short(shape)}")
+    if not _is_count(shape[0], 0, 2 * MOST_ROWS):
+        raise ValueError(f"shape is {_short(shape)}")
+    named = array.get("codecs")
+    expected = {
+        "zarr_format": 3,
+        "node_type": "array",
+        "data_type": layout.dtype,
+        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [layout.rows, *shape[1:]]}},
+        "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
+        "fill_value": "NaN" if np.isnan(layout.fill) else int(layout.fill),
+    }
+    for field, value in expected.items():
+        if array.get(field) != value or isinstance(array.get(field), bool):
+            raise ValueError(f"{field} is {_short(array.get(field))}, and not {value!r}")
+    endian = [{"name": "bytes"}, {"name": "bytes", "configuration": {"endian": "little"}}]
+    if (
+        not isinstance(named, list)
+        or not all(isinstance(codec, dict) for codec in named)
+        or [codec.get("name") for codec in named] != codecs
+        or named[0] not in endian
+        or array.get("storage_transformers", []) != []
+    ):
+        raise ValueError(f"codecs is {_short(named)}")
+    if not isinstance(attributes, dict) or not isinstance(attributes.get("parameters", {}), dict):
+        raise ValueError(f"attributes is {_short(attributes)}")
+    return shape[0], attributes
 
 
 def kind_of(name: str) -> Kind:
     """Return (2, 3) for "2x3", and other names as they are."""
-    grid = re.fullmatch(r"([0-9]+)x([0-9]+)", name)
+    grid = re.fullmatch(r"([0-9]{1,9})x([0-9]{1,9})", name)
     return (int(grid[1]), int(grid[2])) if grid else name
 
 
@@ -129,6 +211,12 @@ def identities(table: pd.DataFrame) -> list[tuple[str, str, str]]:
     return list(zip(map(str, table["dataset"]), subjects_of(table), map(str, table["clip"]), strict=True))
 
 
+def hash_identities(clips: Iterable[tuple[str, str, str]]) -> NDArray[np.uint8]:
+    """Return the first 16 bytes of SHA-256 over the JSON text of each, by which a store finds a clip."""
+    hashes = [hashlib.sha256(json.dumps(list(clip)).encode()).digest()[:16] for clip in clips]
+    return np.frombuffer(b"".join(hashes), np.uint8).reshape(-1, 16)
+
+
 def subjects_of(table: pd.DataFrame) -> Iterator[str]:
     """Yield subjects without the data set's name that `combine` puts before them."""
     for dataset, subject in zip(table["dataset"], table["subject"], strict=True):
@@ -144,8 +232,8 @@ def whole_number(value: Any) -> int:
 
 
 def encode_texts(texts: Iterable[Any]) -> NDArray[np.uint8]:
-    """Return texts in UTF-8, padded with zero bytes."""
-    encoded = [str("" if text is None else text).encode() for text in texts]
+    """Return texts in UTF-8, padded with zero bytes; of file names, what is no UTF-8 stays as it is."""
+    encoded = [str("" if text is None else text).encode("utf-8", "surrogateescape") for text in texts]
     longest = max(encoded, key=len, default=b"")
     if len(longest) > TEXT_WIDTH:
         raise StoreError(
@@ -157,5 +245,20 @@ def encode_texts(texts: Iterable[Any]) -> NDArray[np.uint8]:
 def decode_texts(column: NDArray[np.uint8]) -> NDArray[Any]:
     """Read texts in UTF-8 that are padded with zero bytes."""
     texts = np.empty(len(column), dtype=object)
-    texts[:] = [row.tobytes().rstrip(b"\0").decode("utf-8", "replace") for row in column]
+    texts[:] = [row.tobytes().rstrip(b"\0").decode("utf-8", "surrogateescape") for row in column]
     return texts
+
+
+def _are_versions(value: Any) -> bool:
+    return isinstance(value, list) and all(
+        isinstance(entry, dict) and all(isinstance(text, str) for text in entry.values()) for entry in value
+    )
+
+
+def _is_count(value: Any, least: int, most: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
+
+
+def _short(value: Any) -> str:
+    text = str(value) if isinstance(value, Exception) else repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

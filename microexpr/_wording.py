@@ -32,6 +32,11 @@ def option(name: str, value: Any = _NAME_ONLY) -> str:
     return f"{flag} {'...' if value is ... else value}"
 
 
+def is_command_line() -> bool:
+    """Whether messages speak to who typed a command."""
+    return _on_command_line
+
+
 @contextmanager
 def command_line() -> Iterator[None]:
     """Let messages speak to who typed a command. For all threads: those that read clips are among them."""

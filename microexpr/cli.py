@@ -1,4 +1,4 @@
-"""The command line: ``microexpr demo``, ``simulate``, ``describe``, ``extract``, ``evaluate``."""
+"""The command line: ``microexpr demo``, ``simulate``, ``describe``, ``extract``, ``check``, ``evaluate``."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ from ._wording import command_line, option
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit status.
 
-    0 done, 1 done but for some clips (extract, crop), 2 cannot be done, 130 stopped by the user.
+    0 done, 1 done but for some clips (extract, crop) or something is damaged (check), 2 cannot be done, 130
+    stopped by the user.
     """
     options = _parser().parse_args(arguments)
     try:
@@ -41,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     functions = {"demo": _demo, "simulate": _simulate, "describe": _describe, "crop": _crop}
-    return make_parser({**functions, "extract": _extract, "evaluate": _evaluate})
+    return make_parser({**functions, "extract": _extract, "check": _check, "evaluate": _evaluate})
 
 
 def _demo(options: argparse.Namespace) -> None:
@@ -201,7 +202,7 @@ def _extract(options: argparse.Namespace) -> int:
         f"{clips.n_skipped} skipped (there already), {time.perf_counter() - started:.1f} s"
     )
     broken = clips.problems
-    others = len(FeatureStore(path).table) - len(table)
+    others = len(FeatureStore(path)) - len(table)
     if others:
         print(f"{others} other clip{'s' * (others > 1)} in it: of other data sets, or no longer in this one")
     if broken:
@@ -212,6 +213,17 @@ def _extract(options: argparse.Namespace) -> int:
             f"{len(broken)} of the clips could not be described (--strict); the first: {broken[0]}"
         )
     return 1 if broken or table.attrs["problems"] else 0
+
+
+def _check(options: argparse.Namespace) -> int:
+    require("this command", "store")
+    import json
+
+    from .store import FeatureStore
+
+    report = FeatureStore(options.store).check()
+    print(json.dumps(report.to_json(), indent=2) if options.json else report)
+    return 0 if report.is_whole else 1
 
 
 def _evaluate(options: argparse.Namespace) -> None:

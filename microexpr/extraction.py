@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import math
 import os
 import platform
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from joblib import Parallel, delayed, effective_n_jobs
+from joblib.parallel import get_active_backend
 from numpy.typing import NDArray
 
 from ._progress import progress_bar
-from ._store_format import Blocks, ClipFeatures, Kind
+from ._store_format import CHUNK_ROWS, Blocks, ClipFeatures, Kind
+from ._wording import command_line, is_command_line
 from .data import Problem, VideoFrames
 from .data.clips import check_options, read_frames, read_frames_and_digest
 from .data.stabilisation import PER_GREY_LEVEL, Grey, Stabilise
@@ -28,6 +32,8 @@ from .store import ALGORITHM, FeatureStore
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from ._objects import Location
 
 __all__ = ["Extraction", "extract"]
 
@@ -143,60 +149,186 @@ def extract(
     """
     _check_table(table)
     effective_n_jobs(n_jobs)  # raises here what `Parallel` would raise after the store was made
-    functions = _functions(blocks, features)
+    recipe = _Recipe(
+        _functions(blocks, features),
+        {"size": size, "stabilise": stabilise, "blur": blur, "n_frames": n_frames},
+        {**options, "pooling": pooling},
+        is_command_line(),
+    )
     parameters = _parameters(blocks, size, stabilise, blur, n_frames, features, pooling, options)
-    reading = {"size": size, "stabilise": stabilise, "blur": blur, "n_frames": n_frames}
-    options = {**options, "pooling": pooling}
-    problems: dict[int, Problem] = {}
-    lengths: dict[Kind, int] = {}
-
-    def run(todo: Mapping[int, Sequence[Kind]]) -> Iterator[tuple[int, ClipFeatures]]:
-        jobs = (
-            delayed(_clip)(
-                table["frames"].iloc[k],
-                {kind: functions[kind] for kind in kinds},
-                reading,
-                options,
-                store is not None,
-            )
-            for k, kinds in todo.items()
-        )
-        work = Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator")(jobs)
-        with closing(work):
-            results = progress_bar(work, "extract", len(todo), "clip", progress)
-            for k, clip in zip(todo, results, strict=True):
-                fault = clip if isinstance(clip, str) else _other_length(clip, lengths)
-                if fault:
-                    problems[k] = _problem(table, k, fault)
-                else:
-                    yield k, clip
-
     if store is None:
-        described: dict[Kind, list[NDArray[np.float64]]] = {kind: [] for kind in functions}
-        for _, clip in run({k: list(functions) for k in range(len(table))}):
-            for kind, u in clip.features.items():
-                described[kind].append(u)
-        _raise_if_none(table, problems)
-        arrays = {kind: np.stack(rows) for kind, rows in described.items()}
-        done = _without(table, problems)
-        return Extraction(arrays, done, _in_order(problems), len(done), 0, None)
+        return _in_memory(table, recipe, n_jobs, progress)
 
     kept = _open(store, parameters)
-    depends_on = {kind: getattr(function, "parameters", {}) for kind, function in functions.items()}
     try:
-        with kept.filling(table, depends_on, _versions()) as filling:
-            problems.update({k: _problem(table, k, str(error)) for k, error in filling.problems.items()})
-            for k, clip in run(filling.todo):
-                filling.add(k, clip)
+        rows = kept.register(table, recipe.depends_on, _versions())
+        if get_active_backend(prefer="threads")[0].supports_sharedmem:
+            filled = _fill(kept, table, rows, recipe, n_jobs, progress)
+        else:
+            filled = _fill_elsewhere(kept, table, rows, recipe, n_jobs, progress)
     except OSError as error:  # a clip's own are among the problems: this is the store's
         reason = error.strerror or error
         raise OSError(f"{kept.path} cannot be written: {reason}; what it holds is kept") from error
+    problems = {k: _problem(table, k, what) for k, what in filled.problems.items()}
     _raise_if_none(table, problems)
     done = _without(table, problems)
-    n_computed = len(done) - filling.n_skipped
-    return Extraction(
-        _Stored(kept, list(functions), done), done, _in_order(problems), n_computed, filling.n_skipped, kept
+    stored = _Stored(kept, list(recipe.functions), done)
+    return Extraction(stored, done, _in_order(problems), filled.n_computed, filled.n_skipped, kept)
+
+
+class _Recipe(NamedTuple):
+    """What is to be done with each clip."""
+
+    functions: dict[Kind, Features | None]  # None: LTOGP
+    reading: dict[str, Any]
+    options: dict[str, Any]
+    for_command_line: bool  # whether messages name options as it does
+
+    @property
+    def depends_on(self) -> dict[Kind, Mapping[str, Any]]:
+        """What each kind of features depends on, for a store."""
+        return {kind: getattr(function, "parameters", {}) for kind, function in self.functions.items()}
+
+
+class _Filled(NamedTuple):
+    """What came of clips that were to be in a store: positions, or how many."""
+
+    problems: dict[int, str]
+    n_computed: int
+    n_skipped: int
+
+
+def _in_memory(table: pd.DataFrame, recipe: _Recipe, n_jobs: int | None, progress: bool | None) -> Extraction:
+    """Describe clips, and keep the features."""
+    described: dict[Kind, list[NDArray[np.float64]]] = {kind: [] for kind in recipe.functions}
+    problems: dict[int, Problem] = {}
+    lengths: dict[Kind, int] = {}
+    here = get_active_backend(prefer="threads")[0].supports_sharedmem
+    jobs = (
+        delayed(_clip)(
+            frames if here else _absolute(frames), recipe.functions, recipe.reading, recipe.options, False
+        )
+        for frames in table["frames"]
     )
+    with closing(Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator")(jobs)) as work:
+        for k, clip in enumerate(progress_bar(work, "extract", len(table), "clip", progress)):
+            fault = clip if isinstance(clip, str) else _other_length(clip, lengths)
+            if fault:
+                problems[k] = _problem(table, k, fault)
+                continue
+            for kind, u in clip.features.items():
+                described[kind].append(u)
+    _raise_if_none(table, problems)
+    arrays = {kind: np.stack(rows) for kind, rows in described.items()}
+    done = _without(table, problems)
+    return Extraction(arrays, done, _in_order(problems), len(done), 0, None)
+
+
+def _fill(
+    store: FeatureStore,
+    table: pd.DataFrame,
+    rows: NDArray[np.intp],
+    recipe: _Recipe,
+    n_jobs: int | None,
+    progress: bool | None,
+    run: str | None = None,
+) -> _Filled:
+    """Describe what these clips lack in a store, in threads; of those of other runs wait for what they do."""
+    from ._filling import Filling
+
+    filling = Filling(store, table, rows, recipe.depends_on, run)
+    lengths = store.lengths(recipe.functions) if run else {}
+    frames = table["frames"]
+    problems: dict[int, str] = {}
+
+    def describe_clip(k: int) -> tuple[int, bool]:
+        kinds = filling.begin(k)
+        if not kinds:
+            return k, False
+        functions = {kind: recipe.functions[kind] for kind in kinds}
+        clip = _clip(frames.iloc[k], functions, recipe.reading, recipe.options, True)
+        fault = clip if isinstance(clip, str) else _other_length(clip, lengths)
+        if isinstance(clip, str) or fault:
+            problems[k] = fault
+            filling.fail(k)
+            return k, False
+        filling.add(k, clip)
+        return k, True
+
+    def looked_at(chunks: Sequence[int]) -> Iterable[int]:
+        return progress_bar(chunks, "check", len(chunks), "chunk", progress and not run, leave=False)
+
+    n_computed = 0
+    with filling.running():
+        while todo := filling.todo(looked_at):
+            # As they come: of clips behind a long one, what is done is written.
+            jobs = (delayed(describe_clip)(k) for k in todo)
+            work = Parallel(n_jobs=n_jobs, require="sharedmem", return_as="generator_unordered")(jobs)
+            with closing(work):
+                for _, computed in progress_bar(work, "extract", len(todo), "clip", progress):
+                    n_computed += computed
+    return _Filled({**filling.problems, **problems}, n_computed, filling.n_skipped)
+
+
+def _fill_elsewhere(
+    store: FeatureStore,
+    table: pd.DataFrame,
+    rows: NDArray[np.intp],
+    recipe: _Recipe,
+    n_jobs: int | None,
+    progress: bool | None,
+) -> _Filled:
+    """Have workers of joblib's backend describe what these clips lack, each chunk of rows by one of them."""
+    location = store.objects.shared_location()
+    run = uuid.uuid4().hex  # a task that is done again, because its worker died, takes over its claims
+    chunks = rows // CHUNK_ROWS
+    parts = [np.flatnonzero(chunks == chunk) for chunk in np.unique(chunks)]
+
+    def part_of_table(positions: NDArray[np.intp]) -> pd.DataFrame:
+        part = table[["frames"]].iloc[positions]
+        part.attrs = {}
+        return part.assign(frames=[_absolute(frames) for frames in part["frames"]])
+
+    jobs = (
+        delayed(_fill_part)(number, location, store.parameters, part_of_table(part), rows[part], recipe, run)
+        for number, part in enumerate(parts)
+    )
+    problems: dict[int, str] = {}
+    n_computed = n_skipped = 0
+
+    def clips(work: Iterable[tuple[int, _Filled]]) -> Iterator[int]:
+        nonlocal n_computed, n_skipped
+        for number, filled in work:
+            problems.update({int(parts[number][k]): what for k, what in filled.problems.items()})
+            n_computed += filled.n_computed
+            n_skipped += filled.n_skipped
+            yield from parts[number].tolist()
+
+    with closing(Parallel(n_jobs=n_jobs, return_as="generator_unordered")(jobs)) as work:
+        for _ in progress_bar(clips(work), "extract", len(table), "clip", progress):
+            pass
+    return _Filled(problems, n_computed, n_skipped)
+
+
+def _fill_part(
+    number: int,
+    location: Location,
+    parameters: dict[str, Any],
+    table: pd.DataFrame,
+    rows: NDArray[np.intp],
+    recipe: _Recipe,
+    run: str,
+) -> tuple[int, _Filled]:
+    """Do one chunk of rows, in a worker: its threads are other chunks'."""
+    with command_line() if recipe.for_command_line else nullcontext():
+        return number, _fill(FeatureStore(location, "a", parameters), table, rows, recipe, 1, False, run)
+
+
+def _absolute(frames: Any) -> Any:
+    """Return a clip's files as another process finds them, which may run in another folder."""
+    if isinstance(frames, VideoFrames):
+        return dataclasses.replace(frames, path=Path(os.path.abspath(frames.path)))
+    return [os.path.abspath(path) for path in frames]
 
 
 class _Stored(Mapping[Kind, NDArray[np.float64]]):
@@ -218,7 +350,7 @@ class _Stored(Mapping[Kind, NDArray[np.float64]]):
 
 
 def _open(store: str | os.PathLike[str] | FeatureStore, parameters: dict[str, Any]) -> FeatureStore:
-    path = store.path if isinstance(store, FeatureStore) else store
+    path = store.objects.location if isinstance(store, FeatureStore) else store
     try:
         return FeatureStore(path, "a", parameters)
     except OSError as error:

@@ -95,12 +95,12 @@ def test_plain_zarr_reads_it_as_documented(filled, path, table, features):
     group = zarr.open_group(path, mode="r")
     assert group.attrs["format"] == "microexpr-features"
     assert group.attrs["parameters"]["size"] == list(SIZE)
-    there = group["key/2x2"][:].any(axis=1)
-    assert there.all()
+    there = np.flatnonzero(group["key/2x2"][:].any(axis=1))
+    assert len(there) == group.attrs["rows"] == 70
     np.testing.assert_array_equal(group["u/2x2"][:][there], features[2, 2])
-    texts = [bytes(row).rstrip(b"\0").decode() for row in group["clips/clip"][:]]
+    texts = [bytes(row).rstrip(b"\0").decode() for row in group["clips/clip"][:][there]]
     assert texts == table["clip"].tolist()
-    assert group["clips/onset"][:].tolist() == table["onset"].tolist()
+    assert group["clips/onset"][:][there].tolist() == table["onset"].tolist()
     # and the codecs are of zarr's core specification alone
     for file in path.rglob("zarr.json"):
         meta = json.loads(file.read_text())
@@ -199,48 +199,6 @@ def test_the_digest_is_of_the_data_and_nothing_else(path, table, tmp_path):
         store.digest(table[:7])
 
 
-@pytest.mark.parametrize(
-    ("part", "cut"),
-    [
-        *(("u/2x2", cut) for cut in (0, 0.5, -1)),
-        *(("clips/clip", cut) for cut in (0, 0.5, -1)),
-        *((part, 0.5) for part in ("key/2x2", "crc/2x2", "frames/content", "frames/mean", "clips/listed")),
-    ],
-)
-def test_a_truncated_chunk_is_noticed_and_mended(filled, path, table, features, part, cut):
-    file = chunk_files(path / part)[-1]
-    data = file.read_bytes()
-    file.write_bytes(data[: int(cut * len(data)) if 0 < cut < 1 else cut])
-    if part.startswith("clips"):
-        with pytest.raises(StoreError, match=f"{part} is damaged; extract into it again"):
-            FeatureStore(path)
-    elif part == "u/2x2":
-        store = FeatureStore(path)
-        assert store.missing((2, 2)) == [(k, "damaged") for k in range(64, 70)]
-        assert store.missing((2, 3)) == []
-        assert len(store.load((2, 2))) == 64
-        with pytest.raises(StoreError, match="lacks 6 of the 70"):
-            store.load((2, 2), table)
-    clips = fill(path, table)
-    assert clips.problems == []
-    for grid in GRIDS:
-        np.testing.assert_array_equal(clips.store.load(grid, table), features[grid])
-    assert FeatureStore(path).table["clip"].tolist() == table["clip"].tolist()
-
-
-def test_a_flipped_bit_and_a_lost_file(filled, path, table, features):
-    first, _, last = chunk_files(path / "u/2x2")
-    data = bytearray(first.read_bytes())
-    data[len(data) // 3] ^= 1
-    first.write_bytes(data)
-    last.unlink()
-    store = FeatureStore(path)
-    assert store.missing((2, 2)) == [(k, "damaged") for k in [*range(32), *range(64, 70)]]
-    clips = fill(path, table)
-    assert clips.n_computed == 38
-    np.testing.assert_array_equal(clips.store.load((2, 2)), features[2, 2])
-
-
 def test_one_row_that_is_another_clips_is_damaged(filled, path, table):
     """A chunk that is whole, but not the one that belongs there: as after a power failure."""
     group = zarr.open_group(path, mode="r+")
@@ -295,8 +253,8 @@ def test_killed_before_any_of_its_writes(table, features, tmp_path):
     assert len(found) > 8
     kept = {}
     for k, path in sorted(found.items()):
-        if not (path / "clips" / "listed" / "zarr.json").exists():
-            with pytest.raises(StoreError, match=r"no feature store|not made to its end"):
+        if not (path / "zarr.json").exists():
+            with pytest.raises(StoreError, match="no feature store"):
                 FeatureStore(path)
             continue
         store = FeatureStore(path)
@@ -333,18 +291,11 @@ def test_interrupted_by_the_user(path, table, features, monkeypatch):
     np.testing.assert_array_equal(store.load((2, 2)), features[2, 2][:kept])
 
 
-def test_two_runs_at_once(path, table):
-    store = fill(path, table[:3]).store
-    with store.lock(), pytest.raises(StoreError, match="another run is writing into this store"):
-        fill(path, table[:4])
-    fill(path, table[:4])
-
-
 def test_two_writers_with_their_own_chunks(whole, path, table, features):
     """As parallel writers do: registered by one, each chunk written by one."""
     source = FeatureStore(whole)
     store = FeatureStore(path, "a", source.parameters)
-    rows = store.register(table, [(2, 2)])
+    rows = store.register(table, {(2, 2): {}})
     writers = [FeatureStore(path, "a"), FeatureStore(path, "a")]
     contents, stats = source.sources(np.arange(70))
     for start in (64, 0, 32):
@@ -387,8 +338,8 @@ def test_other_parameters_and_formats(path, table):
         FeatureStore(path).load((8, 8))
     with pytest.raises(ValueError, match="mode is 'w'; it must be"):
         FeatureStore(path, "w")
-    zarr.open_group(path, mode="r+").attrs["format_version"] = 2
-    with pytest.raises(StoreError, match="is in format 2; this version of microexpr reads format 1"):
+    zarr.open_group(path, mode="r+").attrs["format_version"] = 1
+    with pytest.raises(StoreError, match="is in format 1; this version of microexpr reads format 2"):
         FeatureStore(path)
 
 

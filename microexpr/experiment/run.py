@@ -87,7 +87,7 @@ def extract_and_evaluate(
     table : pandas.DataFrame
         From `read` or a reader of `microexpr.data`.
     settings : Settings, optional
-    store : path, optional
+    store : path, URL or zarr.abc.store.Store, optional
         Feature store to use and fill; by default a temporary one.
     parameters : dict, optional
         Of `microexpr.extract`: size, stabilise, and so on. By default those of the store, if there is one.
@@ -117,7 +117,7 @@ def extract_and_evaluate(
     with tempfile.TemporaryDirectory(prefix="microexpr-") as temporary:
         if store is None:
             store = Path(temporary) / "features.zarr"
-        elif parameters is None and Path(store).exists():
+        elif parameters is None and FeatureStore.exists(store):
             parameters = FeatureStore(store).parameters
         options = {name: value for name, value in (parameters or {}).items() if name != "pooling"}
         kept = extract(table, store, **chosen, pooling=pooling, n_jobs=n_jobs, progress=progress, **options)
