@@ -163,7 +163,8 @@ def is_url(location: Any) -> bool:
 
 def _open_url(url: str) -> Store:
     try:
-        return FsspecStore.from_url(url)
+        # A listing that is kept does not show what other processes did.
+        return FsspecStore.from_url(url, storage_options={"use_listings_cache": False})
     except ImportError as error:
         scheme = urlsplit(url).scheme
         extra = "microexpr[s3]" if scheme in ("s3", "s3a") else f"what fsspec wants for {scheme}://"

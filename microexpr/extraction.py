@@ -162,7 +162,7 @@ def extract(
     kept = _open(store, parameters)
     try:
         rows = kept.register(table, recipe.depends_on, _versions())
-        if get_active_backend(prefer="threads")[0].supports_sharedmem:
+        if _shares_memory():
             filled = _fill(kept, table, rows, recipe, n_jobs, progress)
         else:
             filled = _fill_elsewhere(kept, table, rows, recipe, n_jobs, progress)
@@ -203,7 +203,7 @@ def _in_memory(table: pd.DataFrame, recipe: _Recipe, n_jobs: int | None, progres
     described: dict[Kind, list[NDArray[np.float64]]] = {kind: [] for kind in recipe.functions}
     problems: dict[int, Problem] = {}
     lengths: dict[Kind, int] = {}
-    here = get_active_backend(prefer="threads")[0].supports_sharedmem
+    here = _shares_memory()
     jobs = (
         delayed(_clip)(
             frames if here else _absolute(frames), recipe.functions, recipe.reading, recipe.options, False
@@ -290,7 +290,10 @@ def _fill_elsewhere(
         return part.assign(frames=[_absolute(frames) for frames in part["frames"]])
 
     jobs = (
-        delayed(_fill_part)(number, location, store.parameters, part_of_table(part), rows[part], recipe, run)
+        # In a tuple: what is large joblib would scatter to Dask's workers, and lose with one that dies.
+        delayed(_fill_part)(
+            (number, location, store.parameters, part_of_table(part), rows[part], recipe, run)
+        )
         for number, part in enumerate(parts)
     )
     problems: dict[int, str] = {}
@@ -304,24 +307,24 @@ def _fill_elsewhere(
             n_skipped += filled.n_skipped
             yield from parts[number].tolist()
 
-    with closing(Parallel(n_jobs=n_jobs, return_as="generator_unordered")(jobs)) as work:
+    with closing(Parallel(n_jobs=n_jobs, batch_size=1, return_as="generator_unordered")(jobs)) as work:
         for _ in progress_bar(clips(work), "extract", len(table), "clip", progress):
             pass
     return _Filled(problems, n_computed, n_skipped)
 
 
 def _fill_part(
-    number: int,
-    location: Location,
-    parameters: dict[str, Any],
-    table: pd.DataFrame,
-    rows: NDArray[np.intp],
-    recipe: _Recipe,
-    run: str,
+    task: tuple[int, Location, dict[str, Any], pd.DataFrame, NDArray[np.intp], _Recipe, str],
 ) -> tuple[int, _Filled]:
     """Do one chunk of rows, in a worker: its threads are other chunks'."""
+    number, location, parameters, table, rows, recipe, run = task
     with command_line() if recipe.for_command_line else nullcontext():
         return number, _fill(FeatureStore(location, "a", parameters), table, rows, recipe, 1, False, run)
+
+
+def _shares_memory() -> bool:
+    """Whether joblib works in threads of this process: unless its caller named another backend."""
+    return getattr(get_active_backend(prefer="threads")[0], "supports_sharedmem", False)
 
 
 def _absolute(frames: Any) -> Any:

@@ -361,12 +361,12 @@ class FeatureStore:
         if len(set(rows // CHUNK_ROWS)) != 1:
             raise ValueError(f"rows {rows.min()} to {rows.max()} lie in more than one chunk of {CHUNK_ROWS}")
         for kind, u in features.items():
-            needed = (kind, int(rows.max()) + 1, u.shape[1], (parameters or {}).get(kind, {}))
-            if not self._has(kind):
-                with locked(self.objects):
+            own = (parameters or {}).get(kind, {})
+            if not self._has(kind) or rows.max() >= self.arrays.get(f"key/{name_of(kind)}").shape[0]:
+                with locked(self.objects):  # others may make or enlarge them just now
                     self.arrays.forget()
-                    self._require_kind(*needed)
-            self._require_kind(*needed)
+                    self._require_kind(kind, self.n_rows, u.shape[1], own)
+            self._check_kind(kind, u.shape[1], own)
         # A key is what makes a row count. It goes first if there is one, and comes back last, so that whoever
         # reads between, or after the process was killed between, finds the row absent.
         for name in [*(f"key/{name_of(kind)}" for kind in features), "frames/crc"]:
@@ -419,22 +419,25 @@ class FeatureStore:
 
     def _require_kind(self, kind: Kind, n: int, length: int, parameters: Mapping[str, Any]) -> None:
         """Make the arrays of a kind of features unless they are there, and see that they have n rows."""
-        name = name_of(kind)
-        noted = self.arrays.attributes(f"u/{name}").get("parameters", {})
-        u = self.arrays.get(f"u/{name}")
-        if u is not None and dict(parameters) != noted:
+        self._check_kind(kind, length, parameters)
+        attributes = {"parameters": dict(parameters)} if parameters else {}
+        self.arrays.require(f"u/{name_of(kind)}", n, length, attributes)
+        self.arrays.require(f"crc/{name_of(kind)}", n)
+        self.arrays.require(f"key/{name_of(kind)}", n)
+
+    def _check_kind(self, kind: Kind, length: int, parameters: Mapping[str, Any]) -> None:
+        """Raise if the store has this kind of features with other parameters, or of another length."""
+        u = self.arrays.get(f"u/{name_of(kind)}")
+        if u is None:
+            return
+        noted = self.arrays.attributes(f"u/{name_of(kind)}").get("parameters", {})
+        if dict(parameters) != noted:
             raise StoreError(
                 f"{self.path} has {title_of(kind)} with {noted}, not {dict(parameters)}; give them another "
                 "name or another store"
             )
-        if u is not None and u.shape[1] != length:
-            raise StoreError(
-                f"{self.path}: {title_of(kind)} have length {u.shape[1]} in it, and not {length}"
-            )
-        attributes = {"parameters": dict(parameters)} if parameters else {}
-        self.arrays.require(f"u/{name}", n, length, attributes)
-        self.arrays.require(f"key/{name}", n)
-        self.arrays.require(f"crc/{name}", n)
+        if u.shape[1] != length:
+            raise StoreError(f"{self.path}: {title_of(kind)} have length {u.shape[1]} in it, and not {length}")
 
     def _rows(self, table: pd.DataFrame | None) -> NDArray[np.intp]:
         """Row of each clip, -1 where there is none; of all clips if no table is given."""
