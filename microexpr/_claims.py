@@ -85,18 +85,18 @@ class Claims:
                 self._objects.put(_key(name), again)
                 self._held[name] = again
 
-    def others(self) -> list[str]:
-        """Names of the claims of other processes that may be at work."""
-        found = []
+    def clear(self) -> list[str]:
+        """Remove claims that are free; return the names of those that others hold, workers of this run too."""
+        held = []
         for name in self._objects.names("claims"):
-            there = self._objects.get(_key(name)) if name != "zarr.json" else None
-            if (
-                there is not None
-                and _owner(there).get("run") != self.run
-                and not self._is_abandoned(name, there)
-            ):
-                found.append(name)
-        return found
+            there = self._objects.get(_key(name)) if name != "zarr.json" and name not in self._held else None
+            if there is None:
+                continue
+            if not self._is_abandoned(name, there):
+                held.append(name)
+            elif self.claim(name):
+                self.release(name)
+        return held
 
     def _content(self, beat: int) -> bytes:
         owner = {"run": self.run, "host": _host(), "pid": os.getpid(), "beat": beat, "of": uuid.uuid4().hex}

@@ -21,6 +21,7 @@ from .data.clips import content_digest
 if TYPE_CHECKING:
     import pandas as pd
 
+    from ._objects import Objects
     from .store import FeatureStore
 
 # What is done is written at the latest after so many seconds, though its chunk of rows is not complete: a
@@ -82,7 +83,6 @@ class Filling:
     @contextmanager
     def running(self) -> Iterator[None]:
         """Keep what is claimed and write what was done, at the latest when this ends, however it does."""
-        self._clear_unfinished()
         with repeating(self._keep, 1.0):
             try:
                 yield
@@ -249,12 +249,17 @@ class Filling:
                 if chunk not in self._at_work:
                     self._claims.release(str(chunk))
 
-    def _clear_unfinished(self) -> None:
-        """Remove files that killed writers had not put in place, unless others may be writing just now."""
-        unfinished = self._store.objects.unfinished()
-        if unfinished and not self._claims.others():
-            for file in unfinished:
-                file.unlink(missing_ok=True)
+
+def clear_up(objects: Objects) -> None:
+    """Remove what killed writers left: their claims, and files that they had not put in place.
+
+    The files only if no others may be writing just now. Whoever writes holds a claim: one who claims something
+    after these files were listed writes others.
+    """
+    unfinished = objects.unfinished()
+    if not Claims(objects).clear():
+        for file in unfinished:
+            file.unlink(missing_ok=True)
 
 
 def _stat_digest(frames: Iterable[str | os.PathLike[str]] | VideoFrames) -> bytes:

@@ -160,7 +160,10 @@ def extract(
         return _in_memory(table, recipe, n_jobs, progress)
 
     kept = _open(store, parameters)
+    from ._filling import clear_up
+
     try:
+        clear_up(kept.objects)
         rows = kept.register(table, recipe.depends_on, _versions())
         if _shares_memory():
             filled = _fill(kept, table, rows, recipe, n_jobs, progress)

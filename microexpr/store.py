@@ -437,7 +437,9 @@ class FeatureStore:
                 "name or another store"
             )
         if u.shape[1] != length:
-            raise StoreError(f"{self.path}: {title_of(kind)} have length {u.shape[1]} in it, and not {length}")
+            raise StoreError(
+                f"{self.path}: {title_of(kind)} have length {u.shape[1]} in it, and not {length}"
+            )
 
     def _rows(self, table: pd.DataFrame | None) -> NDArray[np.intp]:
         """Row of each clip, -1 where there is none; of all clips if no table is given."""
