@@ -122,6 +122,9 @@ def extract_and_evaluate(
         options = {name: value for name, value in (parameters or {}).items() if name != "pooling"}
         kept = extract(table, store, **chosen, pooling=pooling, n_jobs=n_jobs, progress=progress, **options)
         if kept.problems:
+            lines = "; ".join(map(str, kept.problems))
+            count = f"{len(kept.problems)} clip{'s' * (len(kept.problems) > 1)} could not be described"
+            warnings.warn(f"{count}: {lines}", UserWarning, stacklevel=2)
             settings, folds = _plan(kept.table, settings)
         assert kept.store is not None
         found = kept.store.digest(kept.table)
