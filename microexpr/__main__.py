@@ -1,5 +1,5 @@
 """Run the command line as ``python -m microexpr``."""
 
-from .cli import main
+from .cli import run
 
-raise SystemExit(main())
+run()

@@ -63,7 +63,7 @@ class Arrays:
     ) -> None:
         """Make an array unless it is there, and see that it has n rows at least: whole chunks of them.
 
-        Whole ones, so that nobody who knows fewer rows writes fewer of a chunk. For one process at a time, and
+        Whole ones, so that nobody who knows fewer rows writes fewer of a chunk. For one process at a time,
         after `forget`: zarr would make an array smaller that another one enlarged, and delete its chunks.
         """
         layout = self._layout(name)

@@ -1,5 +1,6 @@
-"""Checks of numbers that several modules share."""
+"""Checks that several modules share."""
 
+import os
 from numbers import Real
 from typing import Any
 
@@ -9,6 +10,14 @@ import numpy as np
 def is_whole(value: Any) -> bool:
     """Whether it is a whole number by its type; True and False are not."""
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+
+def physical_memory() -> float:
+    """How many bytes of memory this machine has; infinite where the system does not say."""
+    try:
+        return float(os.sysconf("SC_PHYS_PAGES")) * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):
+        return np.inf
 
 
 def is_positive(value: Any) -> bool:

@@ -86,7 +86,7 @@ class Claims:
                 self._held[name] = again
 
     def clear(self) -> list[str]:
-        """Remove claims that are free; return the names of those that others hold, workers of this run too."""
+        """Remove claims that are free; return those that others hold, workers of this run too."""
         held = []
         for name in self._objects.names("claims"):
             there = self._objects.get(_key(name)) if name != "zarr.json" and name not in self._held else None

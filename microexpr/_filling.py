@@ -253,8 +253,8 @@ class Filling:
 def clear_up(objects: Objects) -> None:
     """Remove what killed writers left: their claims, and files that they had not put in place.
 
-    The files only if no others may be writing just now. Whoever writes holds a claim: one who claims something
-    after these files were listed writes others.
+    The files only if no others may be writing just now. Whoever writes holds a claim: one who claims
+    something after these files were listed writes others.
     """
     unfinished = objects.unfinished()
     if not Claims(objects).clear():

@@ -3,41 +3,124 @@
 from __future__ import annotations
 
 import argparse
+import atexit
 import os
+import signal
 import sys
-import tempfile
+import threading
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ._extras import is_installed, require
 from ._options import SETTINGS, make_parser
+from ._temporary import remove_temporary_folders, temporary_folder
 from ._wording import command_line, option
 
 # What NumPy, Numba and scikit-learn cost to import is paid by the commands that use them, not by --help.
+
+_STOP = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit status.
 
     0 done, 1 done but for some clips (extract, crop) or something is damaged (check), 2 cannot be done, 130
-    stopped by the user.
+    stopped by Ctrl-C, 143 by SIGTERM, 129 by SIGHUP (128 and the signal's number), 141 nobody reads what it
+    prints any more.
     """
     options = _parser().parse_args(arguments)
+    with _signals_stop() as received:
+        try:
+            with command_line():
+                status = options.command(options) or 0
+            if sys.stdout is not None:
+                sys.stdout.flush()
+            return status
+        except BaseException as error:
+            for number in _STOP:  # of cleaning up nothing is left undone
+                if number in received.handled:
+                    signal.signal(number, signal.SIG_IGN)
+            status = _status(error, received.numbers, f"microexpr {options.name}")
+            if status is None:
+                raise
+            return status
+
+
+def run() -> None:
+    """Run the command of this process, and end it."""
+    status = 128 + signal.SIGINT
+    with suppress(KeyboardInterrupt):  # a second one
+        status = main()
+        if status == 0:
+            return
+        # Threads that joblib leaves at work would be ended by Python inside of what they run: where that is
+        # C++, it says "terminate called without an active exception", and aborts.
+        atexit._run_exitfuncs()
+    remove_temporary_folders()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, AttributeError):
+            stream.flush()
+    os._exit(status)
+
+
+class _Received(NamedTuple):
+    numbers: list[int]
+    handled: dict[int, Any]  # signal -> its handler before
+
+
+@contextmanager
+def _signals_stop() -> Iterator[_Received]:
+    """Let signals that end a process do so as Ctrl-C does, unless its parent has them ignored (nohup)."""
+    received = _Received([], {})
+
+    def stop(number: int, frame: Any) -> None:
+        received.numbers.append(number)
+        if "multiprocessing" in sys.modules:
+            import multiprocessing
+
+            for process in multiprocessing.active_children():  # joblib ends them where it has time to
+                process.kill()
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is threading.main_thread():
+        for number in _STOP:
+            if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
+                received.handled[number] = signal.signal(number, stop)
     try:
-        with command_line():
-            return options.command(options) or 0
-    except (OSError, ValueError, ModuleNotFoundError, MemoryError) as error:
-        words = " ".join(str(error).split())  # a library's message may have several lines
+        yield received
+    finally:
+        for number, handler in received.handled.items():
+            signal.signal(number, handler)
+
+
+def _status(error: BaseException, signals: list[int], name: str) -> int | None:
+    """Say what has ended a command, and return the status for it, or None if it is a fault of the program."""
+    if signals or isinstance(error, KeyboardInterrupt):  # an error may be what cleaning up made of it
+        remove_temporary_folders()
+        status, words = 128 + (signals[0] if signals else signal.SIGINT), "stopped"
+    elif isinstance(error, BrokenPipeError) and _nobody_reads():
+        return 141
+    elif isinstance(error, (OSError, ValueError, ModuleNotFoundError, MemoryError)):
+        status, words = 2, " ".join(str(error).split())  # a library's message may have several lines
         if isinstance(error, MemoryError):
             words = f"not enough memory: {words}"
-        print(f"microexpr {options.name}: {words}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print(f"microexpr {options.name}: stopped", file=sys.stderr)
-        return 130
+    else:
+        return None
+    with suppress(OSError):
+        print(f"{name}: {words}", file=sys.stderr)
+    return status
+
+
+def _nobody_reads() -> bool:
+    try:
+        print(flush=True)  # what could not be written is dropped, so that flushing alone would say nothing
+    except BrokenPipeError:
+        return True
+    return False
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -64,8 +147,8 @@ def _demo(options: argparse.Namespace) -> None:
         "all features": make_classifier("all", options.gamma, options.C),
         f"{options.n_features} selected": make_classifier(options.n_features, options.gamma, options.C),
     }
-    with tempfile.TemporaryDirectory(prefix="microexpr-") as temporary:
-        root = simulate(options.keep or Path(temporary) / "data", **_simulation(options))
+    with temporary_folder() as temporary:
+        root = simulate(options.keep or temporary / "data", **_simulation(options))
         clips = extract(read_casme2(root), n_jobs=options.jobs)
     X, table = clips.X, clips.table
     y, subjects = table["emotion"].to_numpy(dtype=str), table["subject"].to_numpy(dtype=str)
@@ -258,12 +341,12 @@ def _evaluate(options: argparse.Namespace) -> None:
             print(report(table) + "\n", flush=True)
             evaluation = extract_and_evaluate(table, settings, store=options.store, n_jobs=options.jobs)
     _say_once(caught)
-    print(evaluation)
     written = save_evaluation(evaluation, options.out)
     if _matplotlib_is_there():
         from . import plots
 
         written += plots.save_evaluation(evaluation, options.out)
+    print(evaluation)  # comes last: nobody may read it any more
     print(f"\nwrote {len(written)} files into {options.out}; done in {time.perf_counter() - started:.0f} s")
     if options.file is not None:
         if differences:

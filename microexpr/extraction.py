@@ -20,6 +20,7 @@ from joblib import Parallel, delayed, effective_n_jobs
 from joblib.parallel import get_active_backend
 from numpy.typing import NDArray
 
+from ._checks import physical_memory
 from ._progress import progress_bar
 from ._store_format import CHUNK_ROWS, Blocks, ClipFeatures, Kind
 from ._wording import command_line, is_command_line
@@ -379,12 +380,19 @@ def _clip(
         rows: dict[Kind, NDArray[np.float64]] = {}
         for kind, function in functions.items():
             if function is None:
+                needed = 4 * 256 * math.prod(as_blocks(kind)) * len(stack)
+                if 2 * needed > physical_memory():  # the system would end the process
+                    raise MemoryError(f"{len(stack)} frames take {needed >> 20} MB of features")
                 memory = _memory(len(stack), kind)
                 rows[kind] = describe(stack, blocks=kind, n_jobs=1, histograms=memory, **options)
             else:
                 rows[kind] = describe(stack, features=function, **options)
+    except ModuleNotFoundError:
+        raise
     except (OSError, ValueError) as error:
-        return str(error)
+        return str(error) or type(error).__name__
+    except Exception as error:  # out of memory, and whatever else a library makes of one clip
+        return f"{type(error).__name__}: {' '.join(str(error).split())}"
     return ClipFeatures(rows, content, len(stack), _mean(stack) if for_store else np.empty(0, np.uint8))
 
 

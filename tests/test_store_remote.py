@@ -1,4 +1,4 @@
-"""Feature stores that lie elsewhere: URLs, an S3 server of moto's on loopback, Dask's workers that fill one."""
+"""Feature stores at URLs, on an S3 server of moto's on loopback, and filled by Dask's workers."""
 
 import logging
 import os

@@ -28,22 +28,22 @@ def clip_folders(
         parent: [
             clip
             for subject, folder in subjects.items()
-            for clip in _clips_of(subject, folder, layout.long_videos)
+            for clip in _clips_of(reading, subject, folder, layout.long_videos)
         ]
-        for parent, subjects in subject_trees(reading.root, layout.folder, 2).items()
+        for parent, subjects in subject_trees(reading, layout.folder, 2).items()
     }
     if trees:
         return without_suffix(trees[one_tree(trees, reading, cropped, tree)], reading, cropped)
     if layout.long_videos:  # cut out of the videos: spNO.1_a_355
         pattern = folder_pattern(layout.folder) + rf"_(.+_\d+(?:{_ALIGNED})?)"
-        cut = find_folders(reading.root, pattern, 2)
+        cut = find_folders(reading, pattern, 2)
         if cut:
             return without_suffix(
                 [(int(match[1]), folder, match[2]) for match, folder in cut], reading, cropped
             )
     raise FileNotFoundError(
         f"{reading.root} has no folders {layout.folder.format(1)}, {layout.folder.format(2)}, ... in it or "
-        "at most two folders below"
+        f"at most two folders below{reading.not_looked_into}"
     )
 
 
@@ -51,19 +51,21 @@ def smic_clip_folders(
     reading: Reading, camera: str, cropped: bool | None, tree: str | None = None
 ) -> dict[int, list[Path]]:
     """Folders of frames of one camera of SMIC, by subject."""
-    everything = subject_trees(reading.root, "s{}", 3)
+    everything = subject_trees(reading, "s{}", 3)
     trees = {}
     for parent, subjects in everything.items():
         # Subjects without it blinked only, or are in non_micro: nothing to read.
         with_micro = {
-            number: micro for number, folder in subjects.items() if (micro := _child(folder, "micro"))
+            number: micro
+            for number, folder in subjects.items()
+            if (micro := _child(reading, folder, "micro"))
         }
         if with_micro:
             trees[parent] = [
                 (number, clip, f"{clip.parent.name}/{clip.name}")
                 for number, micro in with_micro.items()
-                for emotion in subfolders(micro)
-                for clip in subfolders(emotion)
+                for emotion in reading.subfolders(micro)
+                for clip in reading.subfolders(emotion)
             ]
     cameras = {parent: camera_of(parent, reading.root) for parent in trees}
     if list(cameras.values()) == [None]:
@@ -81,7 +83,7 @@ def smic_clip_folders(
         hint += f"are read as smic-e-{camera.lower()})"
     raise FileNotFoundError(
         f"{reading.root} has no folders s1/micro, s2/micro, ... of camera {camera} in it or at most three "
-        f"folders below{hint}"
+        f"folders below{hint}{reading.not_looked_into}"
     )
 
 
@@ -97,7 +99,7 @@ def named_folders(
     level = [reading.root]
     for _ in range(5):
         below = []
-        for folder in (folder for parent in level for folder in subfolders(parent)):
+        for folder in (folder for parent in level for folder in reading.subfolders(parent)):
             subject = subjects.get(clip_name(folder).lower())
             if subject is not None:
                 found.append((subject, folder, folder.name))
@@ -108,17 +110,10 @@ def named_folders(
         first = next(iter(subjects), "of clips")
         raise FileNotFoundError(
             f"{reading.root} has no folders called as the clips are ({first}, ...) in it or at most four "
-            "folders below"
+            f"folders below{reading.not_looked_into}"
         )
     trees = _trees_of(found, reading.root)
     return without_suffix(trees[one_tree(trees, reading, cropped, tree)], reading, cropped)
-
-
-def subfolders(parent: Path) -> list[Path]:
-    """Folders in a folder, in order, without hidden ones and those that an archive of macOS brings."""
-    with os.scandir(parent) as entries:
-        names = [entry.name for entry in entries if not entry.name.startswith((".", "__")) and entry.is_dir()]
-    return [parent / name for name in sorted(names)]
 
 
 def is_aligned(folder: Path) -> bool:
@@ -251,12 +246,12 @@ def _trees_of(found: Sequence[Found], root: Path) -> dict[Path, list[Found]]:
     return trees
 
 
-def _clips_of(subject: int, folder: Path, long_videos: bool) -> list[Found]:
+def _clips_of(reading: Reading, subject: int, folder: Path, long_videos: bool) -> list[Found]:
     """Folders of frames in a subject's folder; those of CAS(ME)3 are one further down, in color."""
     found = []
-    for clip in subfolders(folder):
-        color = _child(clip, "color") if long_videos else None
-        faces = _child(clip, "color" + _ALIGNED) if long_videos else None
+    for clip in reading.subfolders(folder):
+        color = _child(reading, clip, "color") if long_videos else None
+        faces = _child(reading, clip, "color" + _ALIGNED) if long_videos else None
         if faces:
             found.append((subject, faces, clip.name + _ALIGNED))
         if color or not faces:
@@ -274,22 +269,22 @@ def _is_cropped(parent: Path, root: Path) -> bool:
     return False
 
 
-def subject_trees(root: Path, folder: str, depth: int) -> dict[Path, dict[int, Path]]:
+def subject_trees(reading: Reading, folder: str, depth: int) -> dict[Path, dict[int, Path]]:
     """Folders at most `depth` down that hold folders of subjects, and those by number."""
     trees: dict[Path, dict[int, Path]] = {}
-    for found, path in find_folders(root, folder_pattern(folder), depth):
+    for found, path in find_folders(reading, folder_pattern(folder), depth):
         other = trees.setdefault(path.parent, {}).setdefault(int(found[1]), path)
         if other != path:
             raise ValueError(f"{other} and {path.name} are folders of the same subject")
     return trees
 
 
-def find_folders(root: Path, pattern: str, depth: int) -> list[tuple[re.Match, Path]]:
+def find_folders(reading: Reading, pattern: str, depth: int) -> list[tuple[re.Match, Path]]:
     """Folders of that name in folders at most `depth` down; those found are not searched."""
-    found, level = [], [root]
+    found, level = [], [reading.root]
     for _ in range(depth + 1):
         below = []
-        for folder in (folder for parent in level for folder in subfolders(parent)):
+        for folder in (folder for parent in level for folder in reading.subfolders(parent)):
             match = re.fullmatch(pattern, folder.name, re.IGNORECASE)
             if match:
                 found.append((match, folder))
@@ -299,5 +294,5 @@ def find_folders(root: Path, pattern: str, depth: int) -> list[tuple[re.Match, P
     return found
 
 
-def _child(parent: Path, name: str) -> Path | None:
-    return next((path for path in subfolders(parent) if path.name.lower() == name), None)
+def _child(reading: Reading, parent: Path, name: str) -> Path | None:
+    return next((path for path in reading.subfolders(parent) if path.name.lower() == name), None)

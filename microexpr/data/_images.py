@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from .._checks import physical_memory
 from ._errors import ClipError
 
 Box = tuple[int, int, int, int]  # top, left, height, width
@@ -24,6 +25,7 @@ IMAGES = frozenset(
 _FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 
 LARGEST_FILE = 1 << 30  # bytes
+LARGEST_VIDEO = 1 << 40  # read piece by piece: what is larger is no file that anybody recorded
 
 _ORIENTATION, _PHOTOMETRIC, _BITS, _NEW_SUBFILE, _SUBFILE = 274, 262, 258, 254, 255  # tags of TIFF and EXIF
 
@@ -57,13 +59,31 @@ def open_file(path: str | os.PathLike[str]) -> IO[bytes]:
         raise ClipError(f"{path} is not a readable image: {error.strerror}") from error
 
 
-def check_file(path: str | os.PathLike[str], most: float = np.inf) -> None:
-    """Raise a ClipError unless it is a regular file of at most so many bytes."""
+def check_file(path: str | os.PathLike[str], most: int, kind: str = "images") -> None:
+    """Raise a ClipError unless it is a regular file of at most so many bytes, which `kind` is read up to."""
     status = os.stat(path)
     if not stat.S_ISREG(status.st_mode):
         raise ClipError(f"{path} is {'a folder' if stat.S_ISDIR(status.st_mode) else 'not a regular file'}")
     if status.st_size > most:
-        raise ClipError(f"{path} has {status.st_size} bytes; images of up to {most} are read")
+        raise ClipError(f"{path} has {status.st_size} bytes; {kind} of up to {most} are read")
+
+
+def check_length(path: str | os.PathLike[str], n_frames: int, frame: NDArray[Any]) -> None:
+    """Raise a ClipError if so many frames do not fit into memory, before the system ends the process."""
+    if 2 * n_frames * frame.nbytes > physical_memory():  # in a list, and stacked
+        shape = " x ".join(map(str, frame.shape))
+        raise ClipError(
+            f"{path}: {n_frames} frames of {shape} pixels take {n_frames * frame.nbytes >> 20} MB, more than "
+            f"half of this machine's memory"
+        )
+
+
+def is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry is a folder or a link to one; what cannot be looked at (links in a loop) is none."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
 
 
 def decode_image(
@@ -101,6 +121,8 @@ def decode_image(
                     break
                 bits = needed
                 frames.append(_fitted(grey, path, box, size))
+                if len(frames) == 1:
+                    check_length(path, -(-len(pages) // every), frames[0])
             else:
                 return Pages(frames, len(pages), bits)
     except ClipError:

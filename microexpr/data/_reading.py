@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from .._extras import require
 from .._wording import option
+from ._images import is_folder
 from ._video_parts import VideoFrames
 from .classes import PUBLISHED
 from .clips import image_paths
@@ -161,6 +162,7 @@ class Reading:
         self.problems: list[Problem] = []
         self.corrections: list[str] = []
         self.notes: list[str] = []
+        self.unlisted: dict[Path, str] = {}
         self._listed: dict[Path, dict[int, list[Path]]] = {}
         self._coded: dict[Path, list[tuple[int, int, str, int]]] = {}
         self._long_videos: set[Path] = set()
@@ -171,6 +173,30 @@ class Reading:
     def simulated(self) -> bool:
         """Whether `microexpr.simulate` wrote the data set: its spreadsheet says so in its name."""
         return self.sheet is not None and self.sheet.stem.endswith("-simulated")
+
+    def subfolders(self, parent: Path) -> list[Path]:
+        """Folders in a folder, in order, without hidden ones and those that an archive of macOS brings."""
+        entries = [entry for entry in self.entries(parent) if not entry.name.startswith((".", "__"))]
+        return [parent / name for name in sorted(entry.name for entry in entries if is_folder(entry))]
+
+    def entries(self, folder: Path) -> list[os.DirEntry[str]]:
+        """List a folder; one that cannot be, but for the root, is as an empty one, which `table` says."""
+        try:
+            with os.scandir(folder) as entries:
+                return list(entries)
+        except OSError as error:
+            if folder == self.root:
+                raise
+            self.unlisted[folder] = str(error.strerror or error)
+            return []
+
+    @property
+    def not_looked_into(self) -> str:
+        """Say what else may be the reason where something is not found."""
+        if not self.unlisted:
+            return ""
+        folder, reason = next(iter(self.unlisted.items()))
+        return f"; {counted(len(self.unlisted), 'folder')} cannot be listed, the first: {folder}: {reason}"
 
     def leave_out(self, where: str, faults: Sequence[Fault]) -> None:
         """Note why a clip is left out."""
@@ -207,7 +233,13 @@ class Reading:
         """Images of a folder by the number at the end of their names; a folder is listed once."""
         if folder not in self._listed:
             images: dict[int, list[Path]] = {}
-            for path in image_paths(folder):
+            try:
+                paths = image_paths(folder)
+            except OSError as error:
+                raise Fault(
+                    "other", f"folder {folder} cannot be listed: {error.strerror or error}"
+                ) from error
+            for path in paths:
                 digits = re.search(r"([0-9]+)$", path.stem)
                 if digits and not path.name.startswith("."):  # ._img1.jpg is what macOS leaves in archives
                     images.setdefault(int(digits[1]), []).append(path)
@@ -280,6 +312,9 @@ class Reading:
         if not self.clips:
             first = f"; the first: {self.problems[0]}" if self.problems else ""
             raise ValueError(f"no clip of {self.sheet or self.root} could be read{first}")
+        self.notes += [
+            f"{folder} cannot be listed: {why}: passed over" for folder, why in self.unlisted.items()
+        ]
         self._note_parts_of_folders()
         table = pd.DataFrame(self.clips, columns=_COLUMNS)
         table["apex"] = table["apex"].astype("Int64")

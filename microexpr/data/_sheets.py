@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from .._wording import option
-from ._folders import subfolders
 from ._layouts import OPTIONAL_COLUMNS, Layout, folder_pattern
 from ._reading import Fault, Reading, StrPath
 from ._workbooks import Formula, Page, Row, is_blank, read_pages
@@ -43,7 +42,7 @@ def sheet_rows(
         raise FileNotFoundError(f"{given}: no such spreadsheet")
     fits: list[tuple[Path, Page, int]] = []
     wrong: list[str] = []
-    for paths in [[Path(given)]] if given is not None else spreadsheets(reading.root):
+    for paths in [[Path(given)]] if given is not None else spreadsheets(reading):
         for path in paths:
             notes: list[str] = []
             try:
@@ -138,19 +137,21 @@ def read_emotion(cell: Any, column: str, known: Sequence[str] = ()) -> str:
     return word
 
 
-def spreadsheets(root: Path) -> Iterator[list[Path]]:
+def spreadsheets(reading: Reading) -> Iterator[list[Path]]:
     """Spreadsheets at `root`, then one folder down, then two; after all those, CSV files likewise."""
-    levels = [[root]]
+    levels = [[reading.root]]
     for _ in range(2):
-        levels.append([below for folder in levels[-1] for below in subfolders(folder)])
+        levels.append([below for folder in levels[-1] for below in reading.subfolders(folder)])
     for suffixes in (_SUFFIXES[:-1], _SUFFIXES[-1:]):
         for level in levels:
             yield sorted(
-                path
+                Path(entry.path)
                 for folder in level
-                for path in folder.iterdir()
-                if path.suffix.lower() in suffixes
-                and not path.name.startswith(("~", "."))  # what a spreadsheet program leaves while it is open
+                for entry in reading.entries(folder)
+                if Path(entry.name).suffix.lower() in suffixes
+                and not entry.name.startswith(
+                    ("~", ".")
+                )  # what a spreadsheet program leaves while it is open
             )
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._extras import require
+from ._images import LARGEST_VIDEO, check_file
 from ._videos import open_video
 
 
@@ -52,6 +53,7 @@ class VideoFrames:
 
 def length_and_crc(path: str | os.PathLike[str]) -> tuple[int, int]:
     """Length and CRC-32 of a file; read once while its size and time stay, since a video has many clips."""
+    check_file(path, LARGEST_VIDEO, "videos")
     status = os.stat(path)
     return _length_and_crc(os.fspath(path), status.st_size, status.st_mtime_ns)
 
@@ -84,9 +86,12 @@ def _length_and_crc(path: str, size: int, time: int) -> tuple[int, int]:
 def _frame_times(path: str, size: int, time: int) -> NDArray[np.float64]:
     with open_video(Path(path)) as container:
         stream = container.streams.video[0]
-        packets = [packet for packet in container.demux(stream) if packet.size and not packet.is_discard]
-        stamps = [packet.dts if packet.pts is None else packet.pts for packet in packets]
+        stamps = [  # and not the packets, which hold the whole file
+            packet.dts if packet.pts is None else packet.pts
+            for packet in container.demux(stream)
+            if packet.size and not packet.is_discard
+        ]
         if any(stamp is None for stamp in stamps):
-            return np.arange(len(packets)) / float(stream.average_rate or 25)
+            return np.arange(len(stamps)) / float(stream.average_rate or 25)
         times = np.sort(np.array(stamps, dtype=float)) * float(stream.time_base or 1)
     return times - times[:1]

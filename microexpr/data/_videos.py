@@ -13,6 +13,7 @@ import struct
 import threading
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
@@ -105,7 +106,17 @@ def open_video(path: Path) -> Any:
     """Open a video with PyAV."""
     import av
 
-    return av.open(str(path), metadata_errors="replace")  # a title in another encoding is no damage
+    # The title of a whole file may be in another encoding.
+    return av.open(str(path), metadata_errors="replace", options={"format_whitelist": _formats()})
+
+
+@cache
+def _formats() -> str:
+    """List the formats that are files by themselves; others name further files, which may have no end."""
+    import av
+
+    lists = ("concat", "dash", "hls", "imf", "rtsp", "sdp", "webm_dash_manifest")
+    return ",".join(sorted(av.formats_available - set(lists)))
 
 
 def what_is_cut_off(path: Path) -> str:

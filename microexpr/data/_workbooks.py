@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import re
+import stat
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -24,6 +26,7 @@ Row = list[Any]
 HEADER_ROWS = 40  # among these a header is looked for
 # A list of clips has some thousand rows. What is larger is refused in about the time that so many take.
 _MOST_ROWS = 50_000
+_MOST_CELLS = 5_000_000
 _MOST_MEGABYTES = 100
 _MOST_MEGABYTES_OF_TEXT = 8
 _EMPTY_ROWS = (
@@ -78,14 +81,17 @@ def is_blank(cell: Any) -> bool:
 
 
 def _pages(path: Path, notes: list[str], encoding: str | None, header_rows: int) -> list[Page]:
+    status = os.stat(path)  # opening what is no regular file may take forever
+    if not stat.S_ISREG(status.st_mode):
+        raise ValueError("it is not a regular file")
+    if status.st_size > _MOST_MEGABYTES << 20:
+        raise ValueError(f"it has {status.st_size >> 20} MB, more than a list of clips")
     with path.open("rb") as file:
         start = file.read(8)
     if start.startswith(b"PK"):
         return _xlsx_pages(path)
     if start.startswith(b"\xd0\xcf\x11\xe0") or re.match(rb"\x09[\x00\x02\x04\x08][\x04\x06]\x00", start):
         return _xls_pages(path)
-    if path.stat().st_size > _MOST_MEGABYTES << 20:
-        raise ValueError(f"it has {path.stat().st_size >> 20} MB, more than a list of clips")
     text = _decode(path, notes, encoding)
     if re.match(r"\s*<", text):
         return _html_pages(text)
@@ -110,9 +116,14 @@ def _named(path: Path) -> Iterator[None]:
 
 def _xlsx_pages(path: Path) -> list[Page]:
     with zipfile.ZipFile(path) as archive:
-        texts = sum(i.file_size for i in archive.infolist() if i.filename.endswith("sharedStrings.xml")) >> 20
+        members = {member.filename: member.file_size >> 20 for member in archive.infolist()}
+    texts = sum(size for name, size in members.items() if name.endswith("sharedStrings.xml"))
     if texts > _MOST_MEGABYTES_OF_TEXT:  # all of them are parsed before the first row is, 2 MB in a second
         raise ValueError(f"its texts take {texts} MB, more than those of a list of clips")
+    for name, size in members.items():  # what is not a sheet is parsed as a whole too
+        most = _MOST_MEGABYTES * (4 if "sheets/" in name else 0.25)
+        if size > most and name.endswith((".xml", ".rels")):
+            raise ValueError(f"{name} in it takes {size} MB, more than that of a list of clips")
     with path.open("rb") as file:  # openpyxl refuses a path by its suffix
         book = _open_xlsx(file)
         return [
@@ -146,11 +157,8 @@ def _xlsx_rows(path: Path, name: str) -> list[Row]:
     with path.open("rb") as file:
         rows = _plain(_limited(_values(_open_xlsx(file)[name])))
     with zipfile.ZipFile(path) as archive:
-        member = _member(archive, name)
-        if archive.getinfo(member).file_size > 4 * _MOST_MEGABYTES << 20:
-            raise ValueError(f"its sheet {name} takes {archive.getinfo(member).file_size >> 20} MB")
         # openpyxl tells of these only where it keeps a whole workbook in memory. In XML a text has no "<".
-        xml = archive.read(member)
+        xml = archive.read(_member(archive, name))
     for found in _FORMULA_ALONE.finditer(xml):
         row, column = references.coordinate_to_tuple(found[1].decode())
         if row <= len(rows):
@@ -249,6 +257,7 @@ class _Tables(HTMLParser):
         super().__init__()
         self.pages: list[list[Row]] = []
         self._cell: list[str] | None = None
+        self._n_cells = 0
         self._size: tuple[int, ...] = (1, 1)  # rows and columns that it spans
         self._spans: dict[int, tuple[int, str]] = {}  # column -> further rows that a cell above fills
 
@@ -282,18 +291,24 @@ class _Tables(HTMLParser):
         text, self._cell = " ".join("".join(self._cell).split()), None
         down, across = self._size
         row = self.pages[-1][-1]
+        before = len(row)
         for _ in range(min(across, 1000)):
             if down > 1:
                 self._spans[len(row)] = (down - 1, text)
             row.append(text)
+        self._n_cells += len(row) - before
         self._continue_spans()
 
     def _continue_spans(self) -> None:
         row = self.pages[-1][-1]
+        before = len(row)
         while len(row) in self._spans and self._spans[len(row)][0]:
             more, text = self._spans[len(row)]
             self._spans[len(row)] = (more - 1, text)
             row.append(text)
+        self._n_cells += len(row) - before
+        if self._n_cells > _MOST_CELLS:
+            raise ValueError(f"it has more than {_MOST_CELLS} cells, more than a list of clips")
 
 
 def _decode(path: Path, notes: list[str], encoding: str | None) -> str:

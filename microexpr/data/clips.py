@@ -11,6 +11,7 @@ import warnings
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
+from functools import partial
 from itertools import islice
 from numbers import Real
 from pathlib import Path
@@ -25,7 +26,18 @@ from .._extras import require
 from .._progress import progress_bar
 from .._wording import option
 from ._errors import ClipError
-from ._images import IMAGES, Box, Pages, check_file, count_pages, decode_image, open_file
+from ._images import (
+    IMAGES,
+    LARGEST_VIDEO,
+    Box,
+    Pages,
+    check_file,
+    check_length,
+    count_pages,
+    decode_image,
+    is_folder,
+    open_file,
+)
 from ._video_parts import VideoFrames, length_and_crc
 from ._videos import reason_of, shown_frames, survey_video, what_is_cut_off
 from .stabilisation import Grey, Stabilise, check_blur, check_n_frames, check_stabilise, settle
@@ -218,7 +230,7 @@ def content_digest(paths: Sequence[str | os.PathLike[str]] | VideoFrames) -> byt
     for path in paths:
         try:
             with open_file(path) as file:
-                checksums.append(_length_and_crc(file.read()))
+                checksums.append(_length_and_crc(iter(partial(file.read, 1 << 20), b"")))
         except ClipError as error:
             raise OSError(str(error)) from error
     return hashlib.sha256(b"".join(checksums)).digest()
@@ -279,7 +291,7 @@ def image_paths(folder: str | os.PathLike[str]) -> list[Path]:
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder")
     with os.scandir(folder) as entries:
-        names = [entry.name for entry in entries if not (entry.name.startswith(".") or entry.is_dir())]
+        names = [entry.name for entry in entries if not (entry.name.startswith(".") or is_folder(entry))]
     paths = (folder / name for name in names)
     return sorted((path for path in paths if path.suffix.lower() in IMAGES), key=_numbers_as_numbers)
 
@@ -422,11 +434,12 @@ def _decode_all(
         with open_file(path) as file:
             if checksums is not None:
                 data = file.read()
-                checksums.append(_length_and_crc(data))
+                checksums.append(_length_and_crc([data]))
                 file = io.BytesIO(data)
             pages = decode_image(file, path, box=box, size=size, bits=bits, alone=alone)
         if first is None:
             first, bits = pages, pages.bits
+            check_length(path, len(paths) * len(pages.frames), pages.frames[0])
         if (pages.n_pages > 1) != (first.n_pages > 1):
             counts = f"{path} has {_counted_pages(pages)} and {one.name} has {_counted_pages(first)}"
             raise ClipError(f"{counts}: the files of a clip must have one page each, or several each")
@@ -468,8 +481,11 @@ def _count(path: Path) -> int:
         return count_pages(file, path)
 
 
-def _length_and_crc(data: bytes) -> bytes:
-    return len(data).to_bytes(8, "little") + zlib.crc32(data).to_bytes(4, "little")
+def _length_and_crc(pieces: Iterable[bytes]) -> bytes:
+    length = crc = 0
+    for piece in pieces:
+        length, crc = length + len(piece), zlib.crc32(piece, crc)
+    return length.to_bytes(8, "little") + crc.to_bytes(4, "little")
 
 
 def _check_margin(margin: float) -> None:
@@ -487,8 +503,6 @@ def _read_video(
     keep: bool = False,
     part: tuple[int, int] | None = None,
 ) -> NDArray[np.uint8]:
-    import av
-
     found: list[str] = []
 
     def damage(what: str) -> None:
@@ -499,7 +513,7 @@ def _read_video(
         if what not in found:
             found.append(what)
 
-    check_file(path)
+    check_file(path, LARGEST_VIDEO, "videos")
     first, stop = (0, None) if part is None else (part[0], part[1] + 1)
     try:
         packets = survey_video(path, damage)
@@ -519,11 +533,15 @@ def _read_video(
                     sizes = f"{shape[0]} x {shape[1]} to {frame.shape[0]} x {frame.shape[1]} pixels"
                     raise ClipError(f"{path} changes from {sizes} after {len(frames)} frames")
                 frames.append(_crop(frame, box, size))
+                if len(frames) == 1:
+                    check_length(path, min(count, packets), frames[0])
     except ClipError:
         raise
     except IndexError as error:
         raise ClipError(f"{path} is not a readable video: it has no pictures in it") from error
-    except (OSError, ValueError, av.error.FFmpegError) as error:
+    except ModuleNotFoundError:
+        raise
+    except Exception as error:  # PyAV's are of many kinds; those of Python about hostile headers too
         cut = what_is_cut_off(path)
         reason = f"it {cut}" if cut else reason_of(error)
         raise ClipError(f"{path} is not a readable video: {reason}") from error

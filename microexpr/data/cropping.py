@@ -353,8 +353,12 @@ def _crop(row: Mapping[str, Any], folder: Path, options: dict[str, Any]) -> _Cro
         looked = {name: value for name, value in options.items() if name not in ("n_frames", "damaged")}
         cropped, placement = crop_frames(frames, **looked)
         cropped = cropped if n_frames is None else resample(cropped, n_frames)
+    except ModuleNotFoundError:
+        raise
     except (OSError, ValueError) as error:
         return str(error)
+    except Exception as error:  # out of memory, and whatever else a library makes of one clip
+        return f"{type(error).__name__}: {' '.join(str(error).split())}"
     # All frames or none: a folder gets its name when they are there.
     partial = folder.with_name(f"{folder.name}.partial")
     partial.mkdir(parents=True)

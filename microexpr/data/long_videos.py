@@ -17,7 +17,6 @@ from ._folders import (
     find_folders,
     is_aligned,
     one_tree,
-    subfolders,
     subject_trees,
     without_suffix,
 )
@@ -90,7 +89,7 @@ def read_samm_lv(
         video = re.match(r"\s*0*(\d+)_0*(\d+)(_\d+)?\s*$", str(row["clip"]))
         row["folder"] = f"{video[1]}_{video[2]}" if video else None
     trees: dict[Path, list[Found]] = {}
-    for found, folder in find_folders(reading.root, r"0*(\d{1,3})_0*(\d+)(_aligned)?", 2):
+    for found, folder in find_folders(reading, r"0*(\d{1,3})_0*(\d+)(_aligned)?", 2):
         name = f"{found[1]}_{found[2]}{found[3] or ''}"
         trees.setdefault(folder.parent, []).append((int(found[1]), folder, name))
     folders = _chosen(trees, reading, cropped, tree, "006_1, 006_2, ...")
@@ -125,11 +124,11 @@ def read_smic_e(
     reading = Reading(f"smic-e-{name.lower()}", root, strict, allow_gaps, **options)
     rows = _smic_e_rows(reading, name, sheet)
     trees = {}
-    for parent, subjects in subject_trees(reading.root, "s{}", 3).items():
+    for parent, subjects in subject_trees(reading, "s{}", 3).items():
         found = [
             (number, video, video.name)
             for number, folder in subjects.items()
-            for video in subfolders(folder)
+            for video in reading.subfolders(folder)
             if re.fullmatch(r"s\d+_[a-z]+_\d+", clip_name(video), re.IGNORECASE)
         ]
         if found and camera_of(parent, reading.root) in (name, None):
@@ -183,9 +182,9 @@ def _casme_sq_folders(
 ) -> dict[tuple[int, str], Path]:
     """Folders of long videos by subject and by the four digits in their names."""
     trees: dict[Path, list[Found]] = {}
-    for parent, subjects in subject_trees(reading.root, "s{}", 2).items():
+    for parent, subjects in subject_trees(reading, "s{}", 2).items():
         for number, folder in subjects.items():
-            for video in subfolders(folder):
+            for video in reading.subfolders(folder):
                 name = re.match(r"0*(\d+)_(\d{4})", video.name)
                 if name and int(name[1]) != number:
                     reading.notes.append(
@@ -273,7 +272,7 @@ def _workbooks(
     """
     if given is not None and not Path(given).is_file():
         raise FileNotFoundError(f"{given}: no such spreadsheet")
-    found = chain.from_iterable(spreadsheets(reading.root))
+    found = chain.from_iterable(spreadsheets(reading))
     for path in [Path(given)] if given is not None else found:
         is_csv = path.suffix.lower() == ".csv"
         if is_csv and fits:
@@ -338,5 +337,6 @@ def _chosen(
     if not trees:
         raise FileNotFoundError(
             f"{reading.root} has no folders {called} in it or at most three folders below"
+            f"{reading.not_looked_into}"
         )
     return without_suffix(trees[one_tree(trees, reading, cropped, tree)], reading, cropped)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path, PureWindowsPath
@@ -101,6 +102,9 @@ def read_manifest(
         except Fault as fault:
             reading.leave_out(where, [fault])
             continue
+        except (ValueError, OverflowError) as error:  # of a number with thousands of figures
+            reading.leave_out(where, [Fault("other", str(error))])
+            continue
         reading.add(
             where,
             dataset=dataset,
@@ -173,7 +177,7 @@ _Clip = tuple[str, int, int | None, int, list[Path] | VideoFrames]  # name, onse
 
 
 def _folder_clip(reading: Reading, row: dict[str, Any], folder: Path, whole: bool, where: str) -> _Clip:
-    if not folder.is_dir():
+    if not stat.S_ISDIR(_mode(folder, f"folder {row['folder']}")):
         raise Fault("folder", f"there is no folder {row['folder']}")
     images = reading.images(folder)
     at = partial(_number, row, of_second=lambda second: min(images) + round(second * _rate(row)))
@@ -186,8 +190,8 @@ def _folder_clip(reading: Reading, row: dict[str, Any], folder: Path, whole: boo
 
 
 def _video_clip(reading: Reading, row: dict[str, Any], video: Path, whole: bool, where: str) -> _Clip:
-    if not video.is_file():
-        raise Fault("folder", f"there is no video {row['video']}")
+    if not stat.S_ISREG(_mode(video, f"video {row['video']}")):
+        raise Fault("files", f"video {row['video']} is not a regular file")
 
     def of_second(second: float) -> int:
         if not is_blank(row.get("fps")):
@@ -204,7 +208,9 @@ def _video_clip(reading: Reading, row: dict[str, Any], video: Path, whole: bool,
         onset = 0 if whole or onset is None else onset
         offset = len(frame_times(video)) - 1 if whole or offset is None else offset
         last = announced_frames(video) - 1
-    except (OSError, ValueError, IndexError) as error:  # PyAV's are OSErrors or ValueErrors too
+    except (Fault, ModuleNotFoundError):
+        raise
+    except Exception as error:  # PyAV's are of many kinds; those of Python about hostile headers too
         raise Fault("files", f"{row['video']} is not a readable video: {error}") from error
     named = f"{_titled(row, clip)} of {row['video']}"
     if offset > last:
@@ -214,6 +220,16 @@ def _video_clip(reading: Reading, row: dict[str, Any], video: Path, whole: bool,
         raise Fault("order", f"{named} has {counted(count, 'frame')} (onset {onset}, offset {offset})")
     face = is_blank(row.get("face")) or _yes(row, "face")
     return clip, onset, apex, offset, VideoFrames(video, onset, offset, face)
+
+
+def _mode(path: Path, named: str) -> int:
+    try:
+        return os.stat(path).st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        raise Fault("folder", f"there is no {named}") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise Fault("other", f"{named} cannot be looked at: {reason}") from error
 
 
 def _titled(row: dict[str, Any], clip: str) -> str:

@@ -193,7 +193,10 @@ def read_smic(
     if name not in ("HS", "VIS", "NIR"):
         raise ValueError(f"camera is {camera!r}; it must be 'HS', 'VIS' or 'NIR'")
     reading = Reading(f"smic-{name.lower()}", root, strict, allow_gaps, cropped=cropped, tree=tree)
-    for subject, materials in smic_clip_folders(reading, name, cropped, tree).items():
+    found = smic_clip_folders(reading, name, cropped, tree)
+    for folder, reason in reading.unlisted.items():  # no row of a spreadsheet says which clips are in it
+        reading.leave_out(str(folder), [Fault("other", f"it cannot be listed: {reason}")])
+    for subject, materials in found.items():
         names = [clip_name(material) for material in materials]
         for material in materials:
             where, clip = str(material.relative_to(reading.root)), clip_name(material)
@@ -287,7 +290,7 @@ def read_coded(
                 used.add(folder)
                 images = checked(reading.images, folder)
             else:
-                faults.append(Fault("folder", f"there is no folder {label}"))
+                faults.append(Fault("folder", f"there is no folder {label}{reading.not_looked_into}"))
 
         slip, confirmed = layout.slips.get(index, {}), is_slip
         if not slip:
@@ -358,4 +361,6 @@ def _value_or_fault(faults: list[Fault], function: Callable, *arguments: Any) ->
         return function(*arguments)
     except Fault as fault:
         faults.append(fault)
-        return None
+    except (ValueError, OverflowError) as error:  # of a number with thousands of figures
+        faults.append(Fault("other", str(error)))
+    return None

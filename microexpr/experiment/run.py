@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -21,6 +20,7 @@ from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 
 from .._extras import require
+from .._temporary import temporary_folder
 from ..data import PUBLISHED, combine, read_dataset, select_classes
 from ..extraction import extract
 from ..features import Features, FrameFunction, as_features, as_json, name_and_parameters
@@ -114,14 +114,17 @@ def extract_and_evaluate(
         for blocks in settings.grids:
             numbers_of_features(settings, blocks, 256 * blocks[0] * blocks[1])
     chosen = {"blocks": settings.grids} if function is None else {"features": function}
-    with tempfile.TemporaryDirectory(prefix="microexpr-") as temporary:
+    with temporary_folder() as temporary:
         if store is None:
-            store = Path(temporary) / "features.zarr"
+            store = temporary / "features.zarr"
         elif parameters is None and FeatureStore.exists(store):
             parameters = FeatureStore(store).parameters
         options = {name: value for name, value in (parameters or {}).items() if name != "pooling"}
         kept = extract(table, store, **chosen, pooling=pooling, n_jobs=n_jobs, progress=progress, **options)
         if kept.problems:
+            lines = "; ".join(map(str, kept.problems))
+            count = f"{len(kept.problems)} clip{'s' * (len(kept.problems) > 1)} could not be described"
+            warnings.warn(f"{count}: {lines}", UserWarning, stacklevel=2)
             settings, folds = _plan(kept.table, settings)
         assert kept.store is not None
         found = kept.store.digest(kept.table)
