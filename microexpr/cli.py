@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ._dask import on_dask
 from ._extras import is_installed, require
 from ._options import SETTINGS, make_parser
 from ._wording import command_line, option
@@ -182,7 +183,7 @@ def _extract(options: argparse.Namespace) -> int:
     blocks = options.blocks or [(8, 8)]
     table = read_dataset(options.dataset, options.root, strict=options.strict, **_reading(options))
     print(report(table), flush=True)
-    with warnings.catch_warnings(record=True) as caught:
+    with on_dask(options.dask), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         clips = extract(
             table,
@@ -229,7 +230,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     sources = [*first, *(options.others or [])]
     given = {name: getattr(options, name) for name in SETTINGS if getattr(options, name) is not None}
     differences: list[str] = []
-    with warnings.catch_warnings(record=True) as caught:
+    with on_dask(options.dask), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         if options.file is not None:
             if given or options.classes:
