@@ -11,7 +11,7 @@ import weakref
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from threading import Thread
+from threading import Barrier, Thread
 
 import joblib
 import numpy as np
@@ -21,6 +21,7 @@ from distributed import Client
 
 from l21 import L21Selector
 from microexpr import _dask, cli, loso, make_classifier
+from microexpr._warnings import ignore_user_warnings
 from microexpr.experiment import Settings, evaluate
 from rankpool import HierarchicalRankPooling, RankPooling
 
@@ -273,12 +274,27 @@ def test_same_bits(cluster, samples, estimators, expected):
 
 
 def test_same_bits_in_threads(samples, estimators, expected):
-    """Also what is of the process: BLAS threads, warning filters."""
-    before = warnings.filters[:]
     with joblib.parallel_config(backend="threading", n_jobs=3):
         assert_same(estimators(), expected[0])
         evaluation = evaluate({(2, 2): samples[0]}, samples[1], SETTINGS, n_jobs=3)
     assert evaluation.results() == expected[1].results()
+
+
+def test_warnings_in_threads_that_overlap():
+    before = warnings.filters[:]
+    first, second, both = ignore_user_warnings(), ignore_user_warnings(), Barrier(2)
+
+    def enter_second_and_leave_last():
+        with second:
+            both.wait(FIRST)
+            both.wait(FIRST)
+            warnings.warn("unheard", UserWarning, stacklevel=1)
+
+    with meanwhile(enter_second_and_leave_last):
+        with first:
+            both.wait(FIRST)
+        assert warnings.filters != before
+        both.wait(FIRST)
     assert warnings.filters == before
 
 
@@ -505,6 +521,16 @@ def test_all_workers_killed(cluster, on_workers, monkeypatch, samples, tmp_path)
         _dask.on_dask(str(cluster.file)),
     ):
         loso(X, y, groups, on_workers.Nearest(1, str(tmp_path)))
+
+
+def test_a_cluster_of_one_thread(cluster, samples, expected):
+    """Joblib runs the tasks itself then."""
+    cluster.use(1)
+    X, y, groups = columns(samples)
+    with cluster.backend():
+        selector = L21Selector(10, gamma="cv", gammas=3, cv=3).fit(X, y, groups=groups)
+        scores = loso(X, y, groups, make_classifier(20))
+    assert_same({"W": selector.W_, "loso": scores.predicted}, {k: expected[0][k] for k in ("W", "loso")})
 
 
 def test_no_workers(cluster, on_workers, data, capsys, monkeypatch, samples, tmp_path):

@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.utils import check_array, check_consistent_length
 
 from l21._blas import one_blas_thread
-from l21._parallel import share
+from l21._parallel import share, shared
 
 from .._progress import progress_bar
 from ..pipeline import make_classifier
@@ -149,10 +149,8 @@ def pooled(
     return Scores(true, predictions, subjects[tested], classes, np.flatnonzero(tested))
 
 
-def _predict(
-    data: tuple[NDArray, NDArray], fold: tuple[NDArray, NDArray], classifier: BaseEstimator
-) -> NDArray:
-    (X, labels), (train, test) = data, fold
+def _predict(data: Any, fold: tuple[NDArray, NDArray], classifier: BaseEstimator) -> NDArray:
+    (X, labels), (train, test) = shared(data), fold
     with one_blas_thread():
         return clone(classifier).fit(X[train], labels[train]).predict(X[test])
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from joblib import Parallel, delayed
@@ -16,7 +16,7 @@ from sklearn.svm import SVC
 
 from l21 import L21Selector
 from l21._blas import one_blas_thread
-from l21._parallel import share
+from l21._parallel import share, shared
 
 from .._progress import progress_bar
 from .._warnings import ignore_user_warnings
@@ -158,7 +158,7 @@ def predict_folds(
 
 
 def _fit(
-    data: tuple[NDArray, NDArray],
+    data: Any,
     fold: Fold,
     n_features: list[int],
     Cs: list[float | None],
@@ -169,7 +169,7 @@ def _fit(
 
     The same numbers as `make_classifier`'s Pipeline for each N and C, but one solve for all of them.
     """
-    (X, y), (train, test) = data, fold
+    (X, y), (train, test) = shared(data), fold
     classes = np.unique(y[train])
     predictions = np.full((len(n_features), len(Cs), len(test)), classes[0])
     if len(classes) < 2:  # only an inner fold can be such
