@@ -21,6 +21,7 @@ from sklearn.svm import SVC
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from ._blas import one_blas_thread
+from ._parallel import share, shared
 from ._samples import Samples, check_reach, plain_targets, target_kind
 from .losses import solve_logistic, solve_squared
 from .problem import (
@@ -80,7 +81,8 @@ class L21Selector(SelectorMixin, BaseEstimator):
         features, by default its accuracy; with labels or a regression it scores the prediction XW +
         intercept, by default by its mean distance to y, negative. Of equal scores the smallest γ wins.
     n_jobs : int, optional
-        For gamma="cv": folds at a time, as in joblib: -1 is every core, -2 every core but one.
+        For gamma="cv": folds at a time, as in joblib: -1 is every core, -2 every core but one. Whatever
+        backend `joblib.parallel_config` names runs them, Dask's too; the result has the same bits.
 
     Attributes
     ----------
@@ -304,9 +306,14 @@ class L21Selector(SelectorMixin, BaseEstimator):
         if groups is not None and (cv is None or isinstance(cv, Integral)):
             cv = (StratifiedGroupKFold if classes else GroupKFold)(n_splits=5 if cv is None else int(cv))
         splits = check_cv(cv, y, classifier=classes).split(X, y, groups)
+        # Without what an earlier fit left, and the splitter: a task takes no more along than it needs.
+        bare = L21Selector(
+            loss=self.loss, solver=self.solver, tol=self.tol, max_iter=self.max_iter, scoring=self.scoring
+        )
+        data = share(X, y, weights, samples.classes, gammas)
         scores = np.array(
             Parallel(n_jobs=self.n_jobs)(
-                delayed(self._score_fold)(X, y, weights, samples, gammas, n_select, train, test)
+                delayed(bare._score_fold)(data, samples.kind, n_select, (train, test))
                 for train, test in splits
             )
         )
@@ -318,31 +325,25 @@ class L21Selector(SelectorMixin, BaseEstimator):
         table |= {f"split{k}_test_score": score for k, score in enumerate(scores)}
         return float(gammas[mean.argmax()]), table
 
+    @one_blas_thread()  # for the SVM and the scorer
     def _score_fold(
-        self,
-        X: Any,
-        y: Any,
-        weights: Floats,
-        whole: Samples,
-        gammas: Floats,
-        n_select: int | None,
-        train: NDArray,
-        test: NDArray,
+        self, data: Any, kind: str, n_select: int | None, fold: tuple[NDArray, NDArray]
     ) -> list[float]:
         """Score one fold at every γ, from the smallest up, each started from the one before."""
+        X, y, weights, classes, gammas = shared(data)
         # Weight 0 leaves a sample out of the test as well: its class may be in no other sample.
         train, test = (
             part[weights[part] > 0.0]
-            for part in (np.arange(len(weights))[train], np.arange(len(weights))[test])
+            for part in (np.arange(len(weights))[fold[0]], np.arange(len(weights))[fold[1]])
         )
-        part = Samples.of(X[train], y[train], weights[train], whole.kind, whole.classes)
+        part = Samples.of(X[train], y[train], weights[train], kind, classes)
         weighted = {} if (weights == 1.0).all() else {"sample_weight": weights[test]}
         W, scores = None, []
         for gamma in gammas:
             result = self._solve(part, gamma, W)
             W = result.W
             model: Any
-            if whole.kind == "classes":
+            if kind == "classes":
                 n_rows = np.count_nonzero(W.any(axis=1))
                 features = np.sort(_rank(part.X, result)[1][: n_rows if n_select is None else n_select])
                 label = y[train]

@@ -10,6 +10,7 @@ _PACKAGES = {
     "datasets": {"pandas": "pandas", "openpyxl": "openpyxl"},
     "plot": {"matplotlib": "matplotlib"},
     "store": {"zarr": "zarr", "pandas": "pandas", "openpyxl": "openpyxl"},
+    "dask": {"dask": "dask", "distributed": "distributed"},
 }
 
 

@@ -232,6 +232,7 @@ def _add_extraction(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--strict", action="store_true", help="fail if any clip cannot be read or described")
     _add_reading(parser)
     parser.add_argument("--jobs", type=jobs, default=-1, metavar="J", help="threads (-1: every core)")
+    _add_dask(parser)
 
 
 def _add_evaluation(parser: argparse.ArgumentParser) -> None:
@@ -274,6 +275,16 @@ def _add_evaluation(parser: argparse.ArgumentParser) -> None:
     for name, keywords in SETTINGS.items():
         parser.add_argument(f"--{name.replace('_', '-')}", default=None, **keywords)  # type: ignore[arg-type]
     parser.add_argument("--jobs", type=jobs, default=-1, metavar="J", help="processes (-1: every core)")
+    _add_dask(parser)
+
+
+def _add_dask(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--dask",
+        metavar="ADDRESS",
+        help="work on the workers of this scheduler, tcp://HOST:8786 or its scheduler file; they say how "
+        "many tasks they take at a time, and --jobs does not count",
+    )
 
 
 def _command(commands, name, function, text):  # type: ignore[no-untyped-def]

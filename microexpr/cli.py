@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ._dask import on_dask
 from ._extras import is_installed, require
 from ._options import SETTINGS, make_parser
 from ._temporary import remove_temporary_folders, temporary_folder
@@ -266,7 +267,7 @@ def _extract(options: argparse.Namespace) -> int:
     blocks = options.blocks or [(8, 8)]
     table = read_dataset(options.dataset, options.root, strict=options.strict, **_reading(options))
     print(report(table), flush=True)
-    with warnings.catch_warnings(record=True) as caught:
+    with on_dask(options.dask), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         clips = extract(
             table,
@@ -324,7 +325,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     sources = [*first, *(options.others or [])]
     given = {name: getattr(options, name) for name in SETTINGS if getattr(options, name) is not None}
     differences: list[str] = []
-    with warnings.catch_warnings(record=True) as caught:
+    with on_dask(options.dask), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         if options.file is not None:
             if given or options.classes:

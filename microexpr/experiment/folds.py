@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from joblib import Parallel, delayed
@@ -14,11 +13,13 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.model_selection import GroupKFold
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
-from threadpoolctl import threadpool_limits
 
 from l21 import L21Selector
+from l21._blas import one_blas_thread
+from l21._parallel import share, shared
 
 from .._progress import progress_bar
+from .._warnings import ignore_user_warnings
 from .._wording import option
 from .scores import check_fold, splits
 from .settings import Settings
@@ -137,8 +138,9 @@ def predict_folds(
     tasks = [(f, train, test) for f, (train, test) in enumerate(folds.outer)]
     tasks += [(f, train, test) for f in range(len(folds.outer)) for train, test in folds.inner[f]]
     # Processes: 26 folds, N = 450 and all, took 13 s in two of them and 21 s in two threads.
+    data = share(X, y)
     work = Parallel(n_jobs=n_jobs, return_as="generator")(
-        delayed(_fit)(X, y, train, test, n_features, Cs, gamma, classifier) for _, train, test in tasks
+        delayed(_fit)(data, (train, test), n_features, Cs, gamma, classifier) for _, train, test in tasks
     )
     predictions = np.full((len(n_features), len(Cs), len(y)), -1)
     right = np.zeros((len(folds.outer), len(n_features), len(Cs)), dtype=int)
@@ -156,10 +158,8 @@ def predict_folds(
 
 
 def _fit(
-    X: NDArray,
-    y: NDArray,
-    train: NDArray,
-    test: NDArray,
+    data: Any,
+    fold: Fold,
     n_features: list[int],
     Cs: list[float | None],
     gamma: float,
@@ -169,16 +169,16 @@ def _fit(
 
     The same numbers as `make_classifier`'s Pipeline for each N and C, but one solve for all of them.
     """
+    (X, y), (train, test) = shared(data), fold
     classes = np.unique(y[train])
     predictions = np.full((len(n_features), len(Cs), len(test)), classes[0])
     if len(classes) < 2:  # only an inner fold can be such
         return predictions, np.zeros(X.shape[1]), 0.0
-    # One BLAS thread: processes share the cores, and the bits don't depend on how many there are.
-    with threadpool_limits(1, user_api="blas"):
+    # One BLAS thread: tasks share the cores, and the bits don't depend on how many there are.
+    with one_blas_thread():
         scaler = StandardScaler().fit(X[train])
         Z, Z_test = scaler.transform(X[train]), scaler.transform(X[test])
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # W = 0 and gaps are reported once, for all folds
+        with ignore_user_warnings():  # W = 0 and gaps are reported once, for all folds
             selector = L21Selector(gamma=gamma).fit(Z, y[train])
         d = X.shape[1]
         ranked = np.argsort(selector.ranking_)[: max((n for n in n_features if n < d), default=0)]

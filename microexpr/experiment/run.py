@@ -194,7 +194,8 @@ def evaluate(
     face : array-like of shape (height, width), optional
         Mean face, for `microexpr.plots.plot_face_parts`.
     n_jobs : int, optional
-        Number of processes, as in joblib; -1 uses every core. The result is the same, bit for bit.
+        Number of processes, as in joblib; -1 uses every core. Whatever backend `joblib.parallel_config`
+        names is used instead, Dask's with all its workers. The result is the same, bit for bit.
     progress : bool, optional
         Show a progress bar; by default only when standard error is a terminal.
 
