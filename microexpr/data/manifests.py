@@ -173,7 +173,7 @@ _Clip = tuple[str, int, int | None, int, list[Path] | VideoFrames]  # name, onse
 
 
 def _folder_clip(reading: Reading, row: dict[str, Any], folder: Path, whole: bool, where: str) -> _Clip:
-    if not folder.is_dir():
+    if not os.path.isdir(folder):  # Path.is_dir raises where a name is too long to be one
         raise Fault("folder", f"there is no folder {row['folder']}")
     images = reading.images(folder)
     at = partial(_number, row, of_second=lambda second: min(images) + round(second * _rate(row)))
@@ -186,7 +186,7 @@ def _folder_clip(reading: Reading, row: dict[str, Any], folder: Path, whole: boo
 
 
 def _video_clip(reading: Reading, row: dict[str, Any], video: Path, whole: bool, where: str) -> _Clip:
-    if not video.is_file():
+    if not os.path.isfile(video):
         raise Fault("folder", f"there is no video {row['video']}")
 
     def of_second(second: float) -> int:
@@ -236,7 +236,7 @@ def _rate(row: dict[str, Any]) -> float:
 
 def _decimal(row: dict[str, Any], key: str) -> float:
     text = read_text(row, key)
-    if not re.fullmatch(r"[0-9]+([.,][0-9]*)?", text):
+    if not re.fullmatch(r"[0-9]{1,15}([.,][0-9]*)?", text):
         raise Fault("number", f"{key} is {text!r}; it must be a number")
     return float(text.replace(",", "."))
 
