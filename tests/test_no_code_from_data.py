@@ -1,4 +1,4 @@
-"""Nothing that is read is executed: no pickle, no evaluation of text, no shell, no parser that expands anything.
+"""Nothing that is read is executed: no pickle, no evaluation of text, no shell, no entities in XML.
 
 A use that is harmless stands in ALLOWED with its reason.
 """
