@@ -15,11 +15,11 @@ import time
 
 # ------------------------------------------------------------------------------- measured: see docs/scale.md
 
-CLIP_SECONDS = 0.045  # a clip of 68 frames of 640 x 480 JPEG, one grid of 8 x 8 blocks, on one core
-MAP_SECONDS = 0.00025  # CPU of the scheduler's process for one task of client.map
-JOBLIB_SECONDS = 0.0012  # and for one of joblib's Dask backend
-MAP_BYTES = 5_000  # memory of the scheduler's process for one task that is waiting
-JOBLIB_BYTES = 12_000
+CLIP_SECONDS = 0.050  # CPU of a clip: 68 frames of 280 x 340 pixels, JPEG, one grid of 8 x 8 blocks
+MAP_SECONDS = 0.0006  # CPU of the scheduler's process for one task of client.map
+JOBLIB_SECONDS = 0.0014  # and for one of joblib's Dask backend
+MAP_BYTES = 4_500  # memory of the scheduler's process for one task that it knows
+JOBLIB_BYTES = 8_200
 PUT_SECONDS = 0.03  # an object written to S3: assumed, 10 to 60 ms are usual
 
 # ------------------------------------------------------------------- format 2 of the store: docs/store.md
@@ -28,6 +28,7 @@ FEATURES, FRAME = 16_384, 128 * 128  # of a clip: float64 numbers, and the bytes
 ROW = 8 * FEATURES + 36  # bytes a clip and grid: the features, CRC and content
 OBJECTS = 9  # of a chunk of rows, for one grid: features, frames/mean and the small arrays beside them
 TABLE_COLUMNS, TABLE_ROWS, TABLE_ROW = 9, 4096, 5 * 256 + 3 * 8 + 1  # bytes of a row: texts, numbers, listed
+PATHS_BYTES = 68 * 290  # of a clip in a client's table: 68 frames, a Path each
 ROWS_OF_A_SHEET, ROWS_READ = 1_048_576, 50_000  # of Excel, and of `read_manifest`
 PUTS_A_SECOND = 3_500  # of S3, for one prefix
 
@@ -38,7 +39,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--clips", type=int, nargs="+", default=[10**6, 10**8], metavar="N")
     parser.add_argument("--workers", type=int, nargs="+", default=[16, 128, 1024, 8192], metavar="N")
     parser.add_argument("--measure", action="store_true", help="measure tasks on loopback; needs distributed")
-    parser.add_argument("--tasks", type=int, default=20_000, help="to measure with (%(default)s)")
+    parser.add_argument("--tasks", type=int, default=2_500, help="to measure with (%(default)s)")
     options = parser.parse_args(arguments)
     if options.measure:
         measure(options.tasks)
@@ -111,9 +112,6 @@ def print_shards(n: int = 10**8) -> None:
         )
 
 
-PATHS_BYTES = 68 * 180  # of a clip in the client: 68 frames, a Path each
-
-
 def task_seconds(rows: int) -> float:
     """One chunk described and written: nine objects, a claim made and deleted, each after the other."""
     return rows * CLIP_SECONDS + (OBJECTS + 2) * PUT_SECONDS
@@ -173,12 +171,12 @@ def measure(tasks: int) -> None:
             stderr=subprocess.DEVNULL,
         )
         worker = subprocess.Popen(
-            [*module[:2], "distributed.cli.dask_worker", "--nworkers", "1", "--nthreads", "1", *flags],
+            [*module[:2], "distributed.cli.dask_worker", "--nworkers", "2", "--nthreads", "1", *flags],
             stderr=subprocess.DEVNULL,
         )
         try:
             with Client(scheduler_file=address, timeout=60) as client:
-                client.wait_for_workers(1, timeout=60)
+                client.wait_for_workers(2, timeout=60)
                 process = psutil.Process(scheduler.pid)
                 client.submit(nothing, -1).result()
 
