@@ -22,4 +22,7 @@ def physical_memory() -> float:
 
 def is_positive(value: Any) -> bool:
     """Whether it is a positive, finite number."""
-    return isinstance(value, Real) and not isinstance(value, bool) and 0 < float(value) < np.inf
+    try:
+        return isinstance(value, Real) and not isinstance(value, bool) and 0 < float(value) < np.inf
+    except OverflowError:  # a whole number that no float is as large as
+        return False

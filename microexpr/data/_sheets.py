@@ -106,15 +106,19 @@ def read_subject(layout: Layout, cell: Any) -> int:
 
 
 def read_number(cell: Any, column: str) -> int:
-    """Read a whole number, also written as text or with zeros after the point."""
-    if isinstance(cell, str) and re.fullmatch(r"[0-9]+(\.0*)?", _tidy(cell)):
-        return int(_tidy(cell).partition(".")[0])
+    """Read a whole number of at most 15 digits, also written as text or with zeros after the point."""
+    number: int | None = None
+    if isinstance(cell, str) and re.fullmatch(r"0*[0-9]{1,15}(\.0*)?", _tidy(cell)):
+        number = int(_tidy(cell).partition(".")[0].lstrip("0") or 0)
     _check_stored(cell, column)
-    if hasattr(cell, "__index__") and not isinstance(cell, bool):
-        return int(cell)
-    if isinstance(cell, float) and cell.is_integer():
-        return int(cell)
-    raise Fault("number", f"{column} is {_shown(cell)}; it must be a whole number")
+    if (hasattr(cell, "__index__") and not isinstance(cell, bool)) or (
+        isinstance(cell, float) and cell.is_integer()
+    ):
+        number = int(cell)
+    # Longer ones are none of a frame, overflow the table's columns, and Python refuses to read the longest.
+    if number is None or abs(number) >= 10**15:
+        raise Fault("number", f"{column} is {_shown(cell)}; it must be a whole number")
+    return number
 
 
 def read_text(row: Mapping[str, Any], key: str, column: str | None = None) -> str:
@@ -180,4 +184,7 @@ def _check_stored(cell: Any, column: str) -> None:
 
 
 def _shown(cell: Any) -> str:
-    return "empty" if is_blank(cell) else repr(cell) if isinstance(cell, str) else str(cell)
+    if is_blank(cell):
+        return "empty"
+    text = repr(cell) if isinstance(cell, str) else str(cell)
+    return text if len(text) <= 200 else f"{text[:200]}..."

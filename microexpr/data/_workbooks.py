@@ -16,8 +16,9 @@ from html import unescape
 from html.parser import HTMLParser
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 from xml.etree import ElementTree
+from xml.parsers import expat
 
 from .._wording import option
 
@@ -26,12 +27,16 @@ Row = list[Any]
 HEADER_ROWS = 40  # among these a header is looked for
 # A list of clips has some thousand rows. What is larger is refused in about the time that so many take.
 _MOST_ROWS = 50_000
-_MOST_CELLS = 5_000_000
+_MOST_COLUMNS = 16_384  # a spreadsheet program's
+_MOST_CELLS = 1_000_000  # of an HTML file, where one may be in a hundred million places
+_MOST_TABLES = 1000  # of an HTML file
 _MOST_MEGABYTES = 100
 _MOST_MEGABYTES_OF_TEXT = 8
 _EMPTY_ROWS = (
     10_000  # after so many the rest of a page is taken to be empty: some are formatted to row 1048576
 )
+
+_CONTENT_TYPES = "[Content_Types].xml"  # what each part of an xlsx is
 
 _ERRORS = {"#DIV/0!", "#N/A", "#NAME?", "#NULL!", "#NUM!", "#REF!", "#VALUE!"}
 # A stored result that is an empty text has t="str". Some programs write a prefix before every name.
@@ -116,14 +121,7 @@ def _named(path: Path) -> Iterator[None]:
 
 def _xlsx_pages(path: Path) -> list[Page]:
     with zipfile.ZipFile(path) as archive:
-        members = {member.filename: member.file_size >> 20 for member in archive.infolist()}
-    texts = sum(size for name, size in members.items() if name.endswith("sharedStrings.xml"))
-    if texts > _MOST_MEGABYTES_OF_TEXT:  # all of them are parsed before the first row is, 2 MB in a second
-        raise ValueError(f"its texts take {texts} MB, more than those of a list of clips")
-    for name, size in members.items():  # what is not a sheet is parsed as a whole too
-        most = _MOST_MEGABYTES * (4 if "sheets/" in name else 0.25)
-        if size > most and name.endswith((".xml", ".rels")):
-            raise ValueError(f"{name} in it takes {size} MB, more than that of a list of clips")
+        _check_parts(archive)
     with path.open("rb") as file:  # openpyxl refuses a path by its suffix
         book = _open_xlsx(file)
         return [
@@ -136,6 +134,48 @@ def _xlsx_pages(path: Path) -> list[Page]:
         ]
 
 
+def _check_parts(archive: zipfile.ZipFile) -> None:
+    """Raise if a part is larger than those of a list of clips, or may define entities.
+
+    What is compressed may be a thousand times as large as the file: with nothing but spaces in its theme,
+    one of 3 MB took 6 GB. A part is what other parts say it is, whatever its name.
+    """
+    sizes = {part.filename: part.file_size >> 20 for part in archive.infolist()}
+    links = [name for name in sizes if name.endswith(".rels")]
+    for name, size in sizes.items():
+        most = _MOST_MEGABYTES_OF_TEXT if name in (_CONTENT_TYPES, *links) else 4 * _MOST_MEGABYTES
+        if size > most:
+            raise ValueError(f"its part {name} takes {size} MB")
+        with archive.open(name) as file:
+            _check_prolog(file, name)
+    whole = {"docProps/core.xml", "docProps/custom.xml", "xl/styles.xml", "xl/theme/theme1.xml"}
+    for override in ElementTree.fromstring(archive.read(_CONTENT_TYPES)):
+        if not override.get("ContentType", "").endswith(".worksheet+xml"):
+            whole.add(override.get("PartName", "").lstrip("/"))
+    for link in (link for name in links for link in ElementTree.fromstring(archive.read(name))):
+        if "chartsheet" in link.get("Type", ""):
+            whole.update(name for name in sizes if name.endswith(link.get("Target", "").rpartition("/")[2]))
+    for name in whole & sizes.keys():  # parsed before the first row is, 2 MB in a second
+        if sizes[name] > _MOST_MEGABYTES_OF_TEXT:
+            raise ValueError(f"its texts take {sizes[name]} MB, more than those of a list of clips ({name})")
+
+
+def _check_prolog(file: IO[bytes], name: str) -> None:
+    """Raise if a part has a document type: workbooks have none, and it could define what expands."""
+    parser, roots = expat.ParserCreate(), []
+
+    def refuse(*_: Any) -> None:
+        raise ValueError(f"its part {name} has a document type, as no workbook's has")
+
+    parser.StartDoctypeDeclHandler = refuse
+    parser.StartElementHandler = lambda *_: roots.append(1)
+    try:
+        while not roots and (data := file.read(1 << 16)):
+            parser.Parse(data)
+    except expat.ExpatError:
+        pass  # a picture; or whoever parses it says what is wrong
+
+
 def _open_xlsx(file: Any) -> Any:
     import warnings
 
@@ -143,7 +183,7 @@ def _open_xlsx(file: Any) -> Any:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of extensions and styles that it does not know
-        return openpyxl.load_workbook(file, read_only=True, data_only=True)
+        return openpyxl.load_workbook(file, read_only=True, data_only=True, keep_links=False)
 
 
 def _values(sheet: Any) -> Iterator[Iterable[Any]]:
@@ -239,8 +279,7 @@ def _html_pages(text: str) -> list[Page]:
     if re.search(r"<Workbook\b", text[:2000]):
         raise ValueError("it is XML of Excel 2003; save it as .xlsx")
     tables = _Tables()
-    tables.feed(text)
-    tables.close()
+    tables.feed(text)  # `close` would go through the rest once for each tag without an end: hours
     if not tables.pages:
         raise ValueError("it is HTML without a table")
     pages = [[[None if is_blank(cell) else cell for cell in row] for row in rows] for rows in tables.pages]
@@ -257,17 +296,19 @@ class _Tables(HTMLParser):
         super().__init__()
         self.pages: list[list[Row]] = []
         self._cell: list[str] | None = None
-        self._n_cells = 0
         self._size: tuple[int, ...] = (1, 1)  # rows and columns that it spans
         self._spans: dict[int, tuple[int, str]] = {}  # column -> further rows that a cell above fills
+        self._count = 0  # of cells and rows
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         if tag == "table":
+            if len(self.pages) == _MOST_TABLES:
+                raise ValueError(f"it has more than {_MOST_TABLES} tables")
             self.pages.append([])
             self._spans = {}
         elif tag == "tr" and self.pages:
             self._end_cell()
-            self.pages[-1].append([])
+            self._append(self.pages[-1], [])
             self._continue_spans()
         elif tag in ("td", "th") and self.pages and self.pages[-1]:
             self._end_cell()
@@ -291,24 +332,24 @@ class _Tables(HTMLParser):
         text, self._cell = " ".join("".join(self._cell).split()), None
         down, across = self._size
         row = self.pages[-1][-1]
-        before = len(row)
         for _ in range(min(across, 1000)):
             if down > 1:
                 self._spans[len(row)] = (down - 1, text)
-            row.append(text)
-        self._n_cells += len(row) - before
+            self._append(row, text)
         self._continue_spans()
 
     def _continue_spans(self) -> None:
         row = self.pages[-1][-1]
-        before = len(row)
         while len(row) in self._spans and self._spans[len(row)][0]:
             more, text = self._spans[len(row)]
             self._spans[len(row)] = (more - 1, text)
-            row.append(text)
-        self._n_cells += len(row) - before
-        if self._n_cells > _MOST_CELLS:
+            self._append(row, text)
+
+    def _append(self, items: list[Any], item: Any) -> None:
+        self._count += 1
+        if self._count > _MOST_CELLS:
             raise ValueError(f"it has more than {_MOST_CELLS} cells, more than a list of clips")
+        items.append(item)
 
 
 def _decode(path: Path, notes: list[str], encoding: str | None) -> str:
@@ -359,7 +400,10 @@ def _encoding_of(data: bytes) -> str | None:
 
 
 def _plain(rows: Iterable[Iterable[Any]]) -> list[Row]:
-    return [[_cell(cell) for cell in row] for row in rows]
+    plain = [[_cell(cell) for cell in islice(row, _MOST_COLUMNS + 1)] for row in rows]
+    if max(map(len, plain), default=0) > _MOST_COLUMNS:
+        raise ValueError(f"it has more than {_MOST_COLUMNS} columns, more than a spreadsheet")
+    return plain
 
 
 def _cell(cell: Any) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -72,6 +72,18 @@ def read_dataset(name: str, root: StrPath, **options: Any) -> pd.DataFrame:
         ...
     ValueError: 'casme4' is not a data set; it must be casme, casme2, smic, smic-hs, smic-vis, ...
     """
+    reader = check_source(name, options)
+    source = _GIVEN_OUT_BY.get(name.lower()) or _GIVEN_OUT_BY.get(name.lower().split("-")[0])
+    if source and not Path(root).exists():
+        raise FileNotFoundError(
+            f"{root}: no such folder; {source} is given out under a signed licence "
+            "(without one, `microexpr simulate` writes clips in CASME II's layout)"
+        )
+    return reader(root, **options)
+
+
+def check_source(name: str, options: Iterable[str]) -> Callable[..., pd.DataFrame]:
+    """Return the reader of a data set, or raise a ValueError if there is none or it has no such option."""
     reader = DATASETS.get(name.lower())
     if reader is None:
         raise ValueError(f"{name!r} is not a data set; it must be {', '.join(DATASETS)}")
@@ -81,10 +93,4 @@ def read_dataset(name: str, root: StrPath, **options: Any) -> pd.DataFrame:
     for key in options:
         if key not in taken:
             raise ValueError(f"{name} has no {option(key)}; it has {', '.join(map(option, taken))}")
-    source = _GIVEN_OUT_BY.get(name.lower()) or _GIVEN_OUT_BY.get(name.lower().split("-")[0])
-    if source and not Path(root).exists():
-        raise FileNotFoundError(
-            f"{root}: no such folder; {source} is given out under a signed licence "
-            "(without one, `microexpr simulate` writes clips in CASME II's layout)"
-        )
-    return reader(root, **options)
+    return reader

@@ -252,7 +252,7 @@ def _rate(row: dict[str, Any]) -> float:
 
 def _decimal(row: dict[str, Any], key: str) -> float:
     text = read_text(row, key)
-    if not re.fullmatch(r"[0-9]+([.,][0-9]*)?", text):
+    if not re.fullmatch(r"[0-9]{1,15}([.,][0-9]*)?", text):
         raise Fault("number", f"{key} is {text!r}; it must be a number")
     return float(text.replace(",", "."))
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft, ndimage
 
-from .._checks import is_whole
+from .._checks import is_positive, is_whole
 from ._errors import ClipError
 
 __all__ = ["drift", "resample", "stabilise"]
@@ -185,7 +185,9 @@ def check_stabilise(method: Any) -> None:
 def check_blur(blur: Any) -> None:
     """Raise a ValueError unless this is what `read_frames` takes as `blur`."""
     if blur is not None and (
-        isinstance(blur, bool) or not isinstance(blur, Real) or not 0 <= float(blur) <= _MOST_BLUR
+        isinstance(blur, bool)
+        or not isinstance(blur, Real)
+        or not (blur == 0 or (is_positive(blur) and float(blur) <= _MOST_BLUR))
     ):
         raise ValueError(f"blur is {blur!r}; it must be 0 to {_MOST_BLUR} pixels, or None")
 

@@ -1,4 +1,4 @@
-"""What an evaluation is pinned to, so that it can be repeated: versions, hashes of the data, its file."""
+"""What an evaluation is pinned to, so that it can be repeated: versions, and hashes of the data."""
 
 from __future__ import annotations
 
@@ -14,12 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_info
 
-from .settings import Settings
-
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["FORMAT", "differences", "hash_array", "hash_clips", "read_pins", "versions"]
+__all__ = ["FORMAT", "differences", "hash_array", "hash_clips", "versions"]
 
 #: Of evaluation.json.
 FORMAT = 1
@@ -68,22 +66,6 @@ def hash_clips(table: pd.DataFrame) -> str:
     """SHA-256 of which clips these are, of which class, in this order."""
     rows = table[["dataset", "subject", "clip", "emotion"]].astype(str).to_numpy().tolist()
     return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
-
-
-def read_pins(path: Path) -> tuple[dict[str, Any], Settings]:
-    """Read an evaluation.json, and the settings in it."""
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file; `microexpr evaluate` writes one, evaluation.json")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if content["format"] != FORMAT:
-            raise ValueError(f"{path} has format {content['format']}; this version reads {FORMAT}")
-        missing = {"sources", "classes", "digest", "parameters", "features"} - content["data"].keys()
-        if missing or "results" not in content or "versions" not in content:
-            raise KeyError(", ".join(sorted(missing)) or "results")
-        return content, Settings(**content["settings"])
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is not an evaluation.json of `microexpr evaluate`: {error}") from error
 
 
 def differences(pinned: Mapping[str, Any], again: Mapping[str, Any]) -> list[str]:

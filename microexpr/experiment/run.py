@@ -27,7 +27,8 @@ from ..features import Features, FrameFunction, as_features, as_json, name_and_p
 from ..pipeline import Pooling
 from ..store import FeatureStore, Kind
 from .folds import FoldPredictions, Folds, make_folds, predict_folds
-from .pins import differences, hash_array, hash_clips, read_pins, versions
+from .pins import differences, hash_array, hash_clips, versions
+from .pins_file import read_pins
 from .results import Evaluation
 from .scores import Scores
 from .settings import Blocks, Settings, title

@@ -69,7 +69,7 @@ class Settings:
         object.__setattr__(self, "blocks", _pair(self.blocks))
         if isinstance(self.sweep_blocks, tuple):
             object.__setattr__(self, "sweep_blocks", tuple(map(_pair, self.sweep_blocks)))
-        if self.protocol not in PROTOCOLS:
+        if not isinstance(self.protocol, str) or self.protocol not in PROTOCOLS:
             raise ValueError(f"protocol is {self.protocol!r}; it must be one of {', '.join(PROTOCOLS)}")
         for name in ("gamma", "C"):
             if not is_positive(getattr(self, name)):
