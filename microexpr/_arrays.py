@@ -15,7 +15,7 @@ from zarr.codecs import Crc32cCodec, GzipCodec
 from ._objects import Objects
 from ._store_format import DamagedStoreError, Layout, check_array, layout_of
 
-_AT_ONCE = 1 << 25  # bytes: as many chunks as one read takes, which zarr fetches side by side
+_AT_ONCE = 1 << 24  # bytes: as many chunks as one read takes, which zarr fetches side by side
 
 
 class Arrays:

@@ -323,7 +323,18 @@ def _fill_part(
     """Do one chunk of rows, in a worker: its threads are other chunks'."""
     number, location, parameters, table, rows, recipe, run = task
     with command_line() if recipe.for_command_line else nullcontext():
-        return number, _fill(FeatureStore(location, "a", parameters), table, rows, recipe, 1, False, run)
+        return number, _fill(_opened(run, location, parameters), table, rows, recipe, 1, False, run)
+
+
+def _opened(run: str, location: Location, parameters: dict[str, Any]) -> FeatureStore:
+    """Open the store once for all chunks of a run that a process does: on S3 it takes 30 requests."""
+    global _last_opened
+    if _last_opened is None or _last_opened[0] != run:
+        _last_opened = run, FeatureStore(location, "a", parameters)
+    return _last_opened[1]
+
+
+_last_opened: tuple[str, FeatureStore] | None = None
 
 
 def _shares_memory() -> bool:
