@@ -1,6 +1,7 @@
 """A scheduler of Dask and its workers, processes on loopback: same bits, whoever dies."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -28,71 +29,6 @@ from rankpool import HierarchicalRankPooling, RankPooling
 ROOT = Path(__file__).parents[1]
 FIRST = 120  # seconds for processes to start, on a busy machine
 
-# What runs on a worker is imported there, and tests are not importable.
-ON_WORKERS = '''
-import os
-import time
-from pathlib import Path
-
-import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin
-from threadpoolctl import ThreadpoolController, threadpool_limits
-
-
-def blas_threads():
-    """Most threads that a BLAS of this process would take."""
-    return max(library["num_threads"] for library in ThreadpoolController().select(user_api="blas").info())
-
-
-def let_blas_have(n):
-    threadpool_limits(n, user_api="blas")
-
-
-class Nearest(ClassifierMixin, BaseEstimator):
-    """The class whose mean is nearest; takes its time, and notes in a folder who was at work."""
-
-    def __init__(self, seconds=0.0, folder=None):
-        self.seconds = seconds
-        self.folder = folder
-
-    def fit(self, X, y):
-        if self.folder:
-            path = Path(self.folder, f"{os.getpid()}-{time.monotonic_ns()}")
-            path.touch()
-        time.sleep(self.seconds)
-        self.classes_ = np.unique(y)
-        self.means_ = np.stack([X[y == c].mean(axis=0) for c in self.classes_])
-        return self
-
-    def predict(self, X):
-        return self.classes_[((X[:, None] - self.means_) ** 2).sum(axis=-1).argmin(axis=1)]
-
-
-class BlasThreads(Nearest):
-    """Predicts how many BLAS threads it had, at most, while it took its time."""
-
-    def fit(self, X, y):
-        self.threads_ = 0
-        end = time.monotonic() + self.seconds
-        while not self.threads_ or time.monotonic() < end:
-            self.threads_ = max(self.threads_, blas_threads())
-            X @ X.T
-        return self
-
-    def predict(self, X):
-        return np.full(len(X), self.threads_)
-
-
-class Clip(np.ndarray):
-    """Counts how often its kind is pickled."""
-
-    pickled = 0
-
-    def __reduce_ex__(self, protocol):
-        Clip.pickled += 1
-        return super().__reduce_ex__(protocol)
-'''
-
 
 class Cluster:
     """A scheduler and its workers, each a process of its own."""
@@ -103,16 +39,8 @@ class Cluster:
         self.env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(folder)])}
         # The nanny of `dask worker` would set these to 1
         self.env |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "2")
-        self._start(
-            "scheduler",
-            "--port",
-            "0",
-            "--no-dashboard",
-            "--scheduler-file",
-            self.file,
-            "--idle-timeout",
-            "600",
-        )
+        options = ["--port", "0", "--no-dashboard", "--idle-timeout", "600"]
+        self._start("scheduler", *options, "--scheduler-file", self.file)
 
     def connect(self):
         wait_until(self.file.exists)
@@ -179,8 +107,8 @@ def module_folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def on_workers(module_folder):
-    """The module of ON_WORKERS, importable here and there."""
-    (module_folder / "on_workers.py").write_text(ON_WORKERS)
+    """The module tests/on_workers.py, importable here and there."""
+    shutil.copy(ROOT / "tests" / "on_workers.py", module_folder)
     sys.path.insert(0, str(module_folder))
     import on_workers
 
