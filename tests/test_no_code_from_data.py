@@ -57,6 +57,7 @@ ALLOWED = {
     ("l21/__init__.py", "importlib.import_module"): "of a name in its own table",
     ("microexpr/__init__.py", "importlib.import_module"): "of a name in its own table",
     ("microexpr/cli.py", "numpy.savez_compressed"): "of numbers: the test below loads it without pickle",
+    ("microexpr/cli.py", "multiprocessing"): "only to end the processes that joblib started",
     ("microexpr/data/_workbooks.py", "xml.etree"): "of parts whose prolog was checked: no document type",
     ("microexpr/data/_workbooks.py", "xml.parsers"): "that checks the prolog, and stops at the first element",
 }
