@@ -27,7 +27,11 @@ PUT_SECONDS = 0.03  # an object written to S3: assumed, 10 to 60 ms are usual
 FEATURES, FRAME = 16_384, 128 * 128  # of a clip: float64 numbers, and the bytes of its mean frame
 ROW = 8 * FEATURES + 36  # bytes a clip and grid: the features, CRC and content
 OBJECTS = 8  # of a chunk of rows, for one grid: features, frames/mean and the small arrays beside them
-TABLE_COLUMNS, TABLE_ROWS, TABLE_ROW = 10, 4096, 5 * 256 + 3 * 8 + 20  # bytes of a row: texts, numbers, identity, crc
+TABLE_COLUMNS, TABLE_ROWS, TABLE_ROW = (
+    10,
+    4096,
+    5 * 256 + 3 * 8 + 20,
+)  # bytes of a row: texts, numbers, identity, crc
 PATHS_BYTES = 68 * 290  # of a clip in a client's table: 68 frames, a Path each
 ROWS_OF_A_SHEET, ROWS_READ = 1_048_576, 50_000  # of Excel, and of `read_manifest`
 PUTS_A_SECOND = 3_500  # of S3, for one prefix

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
-import math
 import os
 import platform
-import threading
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
@@ -20,13 +16,13 @@ from joblib import Parallel, delayed, effective_n_jobs
 from joblib.parallel import get_active_backend
 from numpy.typing import NDArray
 
-from ._checks import physical_memory
 from ._progress import progress_bar
-from ._store_format import CHUNK_ROWS, Blocks, ClipFeatures, Kind
+from ._recipe import Recipe, absolute, other_length
+from ._store_format import CHUNK_ROWS, Blocks, Kind
 from ._wording import command_line, is_command_line
-from .data import Problem, VideoFrames
-from .data.clips import check_options, read_frames, read_frames_and_digest
-from .data.stabilisation import PER_GREY_LEVEL, Grey, Stabilise
+from .data import Problem
+from .data.clips import check_options
+from .data.stabilisation import Stabilise
 from .features import Features, FrameFunction, as_blocks, as_features, as_json, name_and_parameters
 from .pipeline import Pooling, check_recipe, describe
 from .store import ALGORITHM, FeatureStore
@@ -150,7 +146,7 @@ def extract(
     """
     _check_table(table)
     effective_n_jobs(n_jobs)  # raises here what `Parallel` would raise after the store was made
-    recipe = _Recipe(
+    recipe = Recipe(
         _functions(blocks, features),
         {"size": size, "stabilise": stabilise, "blur": blur, "n_frames": n_frames},
         {**options, "pooling": pooling},
@@ -180,20 +176,6 @@ def extract(
     return Extraction(stored, done, _in_order(problems), filled.n_computed, filled.n_skipped, kept)
 
 
-class _Recipe(NamedTuple):
-    """What is to be done with each clip."""
-
-    functions: dict[Kind, Features | None]  # None: LTOGP
-    reading: dict[str, Any]
-    options: dict[str, Any]
-    for_command_line: bool  # whether messages name options as it does
-
-    @property
-    def depends_on(self) -> dict[Kind, Mapping[str, Any]]:
-        """What each kind of features depends on, for a store."""
-        return {kind: getattr(function, "parameters", {}) for kind, function in self.functions.items()}
-
-
 class _Filled(NamedTuple):
     """What came of clips that were to be in a store: positions, or how many."""
 
@@ -202,21 +184,19 @@ class _Filled(NamedTuple):
     n_skipped: int
 
 
-def _in_memory(table: pd.DataFrame, recipe: _Recipe, n_jobs: int | None, progress: bool | None) -> Extraction:
+def _in_memory(table: pd.DataFrame, recipe: Recipe, n_jobs: int | None, progress: bool | None) -> Extraction:
     """Describe clips, and keep the features."""
     described: dict[Kind, list[NDArray[np.float64]]] = {kind: [] for kind in recipe.functions}
     problems: dict[int, Problem] = {}
     lengths: dict[Kind, int] = {}
     here = _shares_memory()
     jobs = (
-        delayed(_clip)(
-            frames if here else _absolute(frames), recipe.functions, recipe.reading, recipe.options, False
-        )
+        delayed(recipe.describe)(frames if here else absolute(frames), list(recipe.functions), False)
         for frames in table["frames"]
     )
     with closing(Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator")(jobs)) as work:
         for k, clip in enumerate(progress_bar(work, "extract", len(table), "clip", progress)):
-            fault = clip if isinstance(clip, str) else _other_length(clip, lengths)
+            fault = clip if isinstance(clip, str) else other_length(clip, lengths)
             if fault:
                 problems[k] = _problem(table, k, fault)
                 continue
@@ -232,7 +212,7 @@ def _fill(
     store: FeatureStore,
     table: pd.DataFrame,
     rows: NDArray[np.intp],
-    recipe: _Recipe,
+    recipe: Recipe,
     n_jobs: int | None,
     progress: bool | None,
     run: str | None = None,
@@ -249,9 +229,8 @@ def _fill(
         kinds = filling.begin(k)
         if not kinds:
             return k, False
-        functions = {kind: recipe.functions[kind] for kind in kinds}
-        clip = _clip(frames.iloc[k], functions, recipe.reading, recipe.options, True)
-        fault = clip if isinstance(clip, str) else _other_length(clip, lengths)
+        clip = recipe.describe(frames.iloc[k], kinds, True)
+        fault = clip if isinstance(clip, str) else other_length(clip, lengths)
         if isinstance(clip, str) or fault:
             problems[k] = fault
             filling.fail(k)
@@ -278,7 +257,7 @@ def _fill_elsewhere(
     store: FeatureStore,
     table: pd.DataFrame,
     rows: NDArray[np.intp],
-    recipe: _Recipe,
+    recipe: Recipe,
     n_jobs: int | None,
     progress: bool | None,
 ) -> _Filled:
@@ -291,7 +270,7 @@ def _fill_elsewhere(
     def part_of_table(positions: NDArray[np.intp]) -> pd.DataFrame:
         part = table[["frames"]].iloc[positions]
         part.attrs = {}
-        return part.assign(frames=[_absolute(frames) for frames in part["frames"]])
+        return part.assign(frames=[absolute(frames) for frames in part["frames"]])
 
     jobs = (
         # In a tuple: what is large joblib would scatter to Dask's workers, and lose with one that dies.
@@ -318,7 +297,7 @@ def _fill_elsewhere(
 
 
 def _fill_part(
-    task: tuple[int, Location, dict[str, Any], pd.DataFrame, NDArray[np.intp], _Recipe, str],
+    task: tuple[int, Location, dict[str, Any], pd.DataFrame, NDArray[np.intp], Recipe, str],
 ) -> tuple[int, _Filled]:
     """Do one chunk of rows, in a worker: its threads are other chunks'."""
     number, location, parameters, table, rows, recipe, run = task
@@ -340,13 +319,6 @@ _last_opened: tuple[str, FeatureStore] | None = None
 def _shares_memory() -> bool:
     """Whether joblib works in threads of this process: unless its caller named another backend."""
     return getattr(get_active_backend(prefer="threads")[0], "supports_sharedmem", False)
-
-
-def _absolute(frames: Any) -> Any:
-    """Return a clip's files as another process finds them, which may run in another folder."""
-    if isinstance(frames, VideoFrames):
-        return dataclasses.replace(frames, path=Path(os.path.abspath(frames.path)))
-    return [os.path.abspath(path) for path in frames]
 
 
 class _Stored(Mapping[Kind, NDArray[np.float64]]):
@@ -373,68 +345,6 @@ def _open(store: str | os.PathLike[str] | FeatureStore, parameters: dict[str, An
         return FeatureStore(path, "a", parameters)
     except OSError as error:
         raise OSError(f"{path} cannot be written: {error.strerror or error}") from error
-
-
-def _clip(
-    frames: Sequence[Path] | VideoFrames,
-    functions: Mapping[Kind, Features | None],
-    reading: dict[str, Any],
-    options: dict[str, Any],
-    for_store: bool,
-) -> ClipFeatures | str:
-    """Describe one clip, with what a store keeps of it if asked, or say what is wrong with it."""
-    try:
-        if for_store:
-            stack, content = read_frames_and_digest(frames, **reading)
-        else:
-            stack, content = read_frames(frames, **reading, progress=False), b""
-        rows: dict[Kind, NDArray[np.float64]] = {}
-        for kind, function in functions.items():
-            if function is None:
-                needed = 4 * 256 * math.prod(as_blocks(kind)) * len(stack)
-                if 2 * needed > physical_memory():  # the system would end the process
-                    raise MemoryError(f"{len(stack)} frames take {needed >> 20} MB of features")
-                memory = _memory(len(stack), kind)
-                rows[kind] = describe(stack, blocks=kind, n_jobs=1, histograms=memory, **options)
-            else:
-                rows[kind] = describe(stack, features=function, **options)
-    except ModuleNotFoundError:
-        raise
-    except (OSError, ValueError) as error:
-        return str(error) or type(error).__name__
-    except Exception as error:  # out of memory, and whatever else a library makes of one clip
-        return f"{type(error).__name__}: {' '.join(str(error).split())}"
-    return ClipFeatures(rows, content, len(stack), _mean(stack) if for_store else np.empty(0, np.uint8))
-
-
-def _mean(frames: Grey) -> NDArray[np.uint8]:
-    """Mean frame in grey levels of 8 bits."""
-    unit = PER_GREY_LEVEL if frames.dtype == np.uint16 else 1
-    mean = np.rint(frames.sum(axis=0, dtype=np.uint64) / (unit * len(frames)))
-    return np.minimum(mean, 255).astype(np.uint8)
-
-
-def _other_length(clip: ClipFeatures, lengths: dict[Kind, int]) -> str:
-    """Say which features are longer or shorter than those of the clips before, if any are."""
-    for kind, u in clip.features.items():
-        if lengths.setdefault(kind, len(u)) != len(u):
-            return f"{kind} has length {len(u)}, and {lengths[kind]} of the clips before"
-    return ""
-
-
-def _memory(n_frames: int, blocks: Any) -> NDArray[np.float32]:
-    """Memory for a clip's histograms, which this thread keeps from clip to clip.
-
-    New memory for each clip comes from the system page by page: 0.047 ms a frame against 0.019.
-    """
-    shape = (n_frames, blocks[0] * blocks[1] * 256)
-    needed = math.prod(shape)
-    if not hasattr(_thread, "memory") or _thread.memory.size < needed:
-        _thread.memory = np.empty(needed * 5 // 4, np.float32)
-    return _thread.memory[:needed].reshape(shape)
-
-
-_thread = threading.local()
 
 
 def _check_table(table: Any) -> None:

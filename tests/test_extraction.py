@@ -30,7 +30,7 @@ def test_several_grids_are_those_of_one(table):
 def test_the_frames_are_decoded_once(table, monkeypatch):
     calls = []
     monkeypatch.setattr(
-        microexpr.extraction, "read_frames", lambda *a, **k: calls.append(1) or read_frames(*a, **k)
+        microexpr._recipe, "read_frames", lambda *a, **k: calls.append(1) or read_frames(*a, **k)
     )
     extract(table, blocks=[(2, 2), (3, 3), (4, 4)])
     assert len(calls) == 6

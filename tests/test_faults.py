@@ -157,8 +157,8 @@ def test_whatever_a_clip_raises_is_a_problem_of_that_clip(whole, monkeypatch, er
     table = read_casme2(whole)
     bad = table["frames"][2][1]
     if place == "describe":
-        function = microexpr.extraction.read_frames
-        module, name = microexpr.extraction, "read_frames"
+        function = microexpr._recipe.read_frames
+        module, name = microexpr._recipe, "read_frames"
     else:
         module, name = (Image, "open") if place == "open" else (images_module, "_grey")
         function = getattr(module, name)
@@ -184,7 +184,7 @@ def test_what_is_about_no_clip_goes_through(whole, monkeypatch, stop):
     def stops(*arguments, **options):
         raise stop("now")
 
-    monkeypatch.setattr(microexpr.extraction, "read_frames", stops)
+    monkeypatch.setattr(microexpr._recipe, "read_frames", stops)
     with pytest.raises(stop):
         extract(read_casme2(whole), blocks=(2, 2), n_jobs=1)
 
@@ -201,7 +201,7 @@ def test_a_clip_of_absurd_length_is_refused_before_memory_is_full(whole, tmp_pat
     monkeypatch.setattr(images_module, "physical_memory", lambda: 2.0 * 60 * 64 * 64)
     with pytest.raises(ClipError, match=r"x\.tif: 100 frames of 64 x 64 pixels"):
         read_clip(tmp_path / "x.tif", size=None)
-    monkeypatch.setattr(microexpr.extraction, "physical_memory", lambda: 2.0 * 8 * 4 * 256 * 4)
+    monkeypatch.setattr(microexpr._recipe, "physical_memory", lambda: 2.0 * 8 * 4 * 256 * 4)
     table.at[2, "frames"] = table["frames"][2][:9]
     monkeypatch.setattr(images_module, "physical_memory", lambda: np.inf)
     assert "MemoryError" in str(extract(table, blocks=(2, 2)).problems[0])

@@ -113,7 +113,7 @@ def test_a_second_run_computes_nothing(filled, path, table, monkeypatch):
     def fail(*arguments, **options):
         raise AssertionError("a clip was described again")
 
-    monkeypatch.setattr(microexpr.extraction, "_clip", fail)
+    monkeypatch.setattr(microexpr._recipe.Recipe, "describe", fail)
     clips = fill(path, table)
     assert (clips.n_computed, clips.n_skipped) == (0, 70)
     assert {file: file.stat().st_mtime_ns for file in chunk_files(path)} == before
@@ -274,7 +274,7 @@ def test_killed_before_any_of_its_writes(table, features, tmp_path):
 
 def test_interrupted_by_the_user(path, table, features, monkeypatch):
     """Ctrl-C in the middle: what was done is kept, the chunk begun included."""
-    described = microexpr.extraction._clip
+    described = microexpr._recipe.Recipe.describe
     count = iter(range(1000))
 
     def interrupt(*arguments):
@@ -282,7 +282,7 @@ def test_interrupted_by_the_user(path, table, features, monkeypatch):
             raise KeyboardInterrupt
         return described(*arguments)
 
-    monkeypatch.setattr(microexpr.extraction, "_clip", interrupt)
+    monkeypatch.setattr(microexpr._recipe.Recipe, "describe", interrupt)
     with pytest.raises(KeyboardInterrupt):
         fill(path, table, n_jobs=1)
     store = FeatureStore(path)
