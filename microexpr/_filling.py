@@ -7,7 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,11 +21,13 @@ from .data.clips import content_digest
 if TYPE_CHECKING:
     import pandas as pd
 
+    from ._objects import Objects
     from .store import FeatureStore
 
 # What is done is written at the latest after so many seconds, though its chunk of rows is not complete: a
-# chunk is written again then, 4 MB for each grid.
-_WRITE_AFTER = 3.0
+# chunk is written again then, 4 MB for each grid. A run's first clips wait less, and the next twice as long
+# each time, so that runs of which none lives for long come to an end together.
+_WRITE_FIRST, _WRITE_AFTER = 0.25, 3.0
 _WAIT = 0.5  # seconds, between looks at what other runs work on
 
 
@@ -63,7 +65,7 @@ class Filling:
     ) -> None:
         self._store, self._rows, self._kinds = store, rows, kinds
         self._frames = list(table["frames"])
-        self._claims = Claims(store.objects, run)
+        self._claims, self._is_part = Claims(store.objects, run), run is not None
         self._stats = np.zeros((len(table), 32), dtype=np.uint8)
         self._open = set(
             range(len(table))
@@ -72,6 +74,7 @@ class Filling:
         self._at_work: dict[int, set[int]] = {}  # chunk of rows -> positions that are to come
         self._done: dict[int, list[tuple[int, ClipFeatures]]] = {}  # chunk -> not written yet
         self._since = 0.0  # when the first of those came
+        self._patience = _WRITE_FIRST
         self._lock = threading.RLock()
         self._looked = self._closed = False
         self._renewed = time.monotonic()
@@ -82,8 +85,8 @@ class Filling:
     @contextmanager
     def running(self) -> Iterator[None]:
         """Keep what is claimed and write what was done, at the latest when this ends, however it does."""
-        self._clear_unfinished()
-        with repeating(self._keep, 1.0):
+        clearing = nullcontext() if self._is_part else clearing_unfinished(self._store.objects)
+        with clearing, repeating(self._keep, _WRITE_FIRST):
             try:
                 yield
             finally:  # also after Ctrl-C: these clips are done
@@ -166,10 +169,11 @@ class Filling:
         self._claims.release(str(chunk))
 
     def _keep(self) -> None:
-        """Every second: hold what is claimed, write what has waited."""
+        """Now and then: hold what is claimed, write what has waited."""
         try:
             with self._lock:
-                if self._done and time.monotonic() - self._since > _WRITE_AFTER:
+                if self._done and time.monotonic() - self._since > self._patience:
+                    self._patience = min(2 * self._patience, _WRITE_AFTER)
                     for chunk in list(self._done):
                         self._write(chunk)
             if time.monotonic() - self._renewed > RENEWAL:
@@ -249,12 +253,24 @@ class Filling:
                 if chunk not in self._at_work:
                     self._claims.release(str(chunk))
 
-    def _clear_unfinished(self) -> None:
-        """Remove files that killed writers had not put in place, unless others may be writing just now."""
-        unfinished = self._store.objects.unfinished()
-        if unfinished and not self._claims.others():
-            for file in unfinished:
-                file.unlink(missing_ok=True)
+
+@contextmanager
+def clearing_unfinished(objects: Objects) -> Iterator[None]:
+    """Remove files that killed writers had not put in place, unless others may be writing just now.
+
+    Not by one of several parts of a run, which do not see each other.
+    """
+    found = objects.unfinished()
+    if Claims(objects).others():
+        found = []
+    # Claims are written by those who have none yet, in no time: what is still there at the end was left.
+    claims = [file for file in found if file.parent.name == "claims" or file.parent == objects.folder]
+    for file in found:
+        if file not in claims:
+            file.unlink(missing_ok=True)
+    yield
+    for file in claims:
+        file.unlink(missing_ok=True)
 
 
 def _stat_digest(frames: Iterable[str | os.PathLike[str]] | VideoFrames) -> bytes:

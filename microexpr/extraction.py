@@ -162,7 +162,7 @@ def extract(
     kept = _open(store, parameters)
     try:
         rows = kept.register(table, recipe.depends_on, _versions())
-        if get_active_backend(prefer="threads")[0].supports_sharedmem:
+        if _runs_here():
             filled = _fill(kept, table, rows, recipe, n_jobs, progress)
         else:
             filled = _fill_elsewhere(kept, table, rows, recipe, n_jobs, progress)
@@ -174,6 +174,11 @@ def extract(
     done = _without(table, problems)
     stored = _Stored(kept, list(recipe.functions), done)
     return Extraction(stored, done, _in_order(problems), filled.n_computed, filled.n_skipped, kept)
+
+
+def _runs_here() -> bool:
+    """Whether joblib's backend has its workers in this process; not all say."""
+    return getattr(get_active_backend(prefer="threads")[0], "supports_sharedmem", False)
 
 
 class _Recipe(NamedTuple):
@@ -203,7 +208,7 @@ def _in_memory(table: pd.DataFrame, recipe: _Recipe, n_jobs: int | None, progres
     described: dict[Kind, list[NDArray[np.float64]]] = {kind: [] for kind in recipe.functions}
     problems: dict[int, Problem] = {}
     lengths: dict[Kind, int] = {}
-    here = get_active_backend(prefer="threads")[0].supports_sharedmem
+    here = _runs_here()
     jobs = (
         delayed(_clip)(
             frames if here else _absolute(frames), recipe.functions, recipe.reading, recipe.options, False
@@ -279,6 +284,8 @@ def _fill_elsewhere(
     progress: bool | None,
 ) -> _Filled:
     """Have workers of joblib's backend describe what these clips lack, each chunk of rows by one of them."""
+    from ._filling import clearing_unfinished
+
     location = store.objects.shared_location()
     run = uuid.uuid4().hex  # a task that is done again, because its worker died, takes over its claims
     chunks = rows // CHUNK_ROWS
@@ -304,7 +311,8 @@ def _fill_elsewhere(
             n_skipped += filled.n_skipped
             yield from parts[number].tolist()
 
-    with closing(Parallel(n_jobs=n_jobs, return_as="generator_unordered")(jobs)) as work:
+    work = Parallel(n_jobs=n_jobs, return_as="generator_unordered")(jobs)
+    with clearing_unfinished(store.objects), closing(work):
         for _ in progress_bar(clips(work), "extract", len(table), "clip", progress):
             pass
     return _Filled(problems, n_computed, n_skipped)
