@@ -99,6 +99,13 @@ class Claims:
                 found.append(name)
         return found
 
+    def clear(self) -> None:
+        """Remove claims of processes that are gone."""
+        at_work = self.others()
+        for name in self._objects.names("claims"):
+            if name != "zarr.json" and name not in at_work and self.claim(name):
+                self.release(name)
+
     def _get(self, name: str) -> bytes | None:
         return _content_of(self._objects, name)
 

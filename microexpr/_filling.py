@@ -256,12 +256,12 @@ class Filling:
 
 @contextmanager
 def clearing_unfinished(objects: Objects) -> Iterator[None]:
-    """Remove files that killed writers had not put in place, unless others may be writing just now.
+    """Remove claims of killed writers, and files that they had not put in place unless others may be writing.
 
     Not by one of several parts of a run, which do not see each other.
     """
-    found = objects.unfinished()
-    if Claims(objects).others():
+    found, runs = objects.unfinished(), Claims(objects)
+    if runs.others():
         found = []
     # Claims are written by those who have none yet, in no time: what is still there at the end was left.
     claims = [file for file in found if file.parent.name == "claims" or file.parent == objects.folder]
@@ -271,6 +271,7 @@ def clearing_unfinished(objects: Objects) -> Iterator[None]:
     yield
     for file in claims:
         file.unlink(missing_ok=True)
+    runs.clear()
 
 
 def _stat_digest(frames: Iterable[str | os.PathLike[str]] | VideoFrames) -> bytes:

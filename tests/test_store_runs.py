@@ -272,6 +272,20 @@ def _spread_and_begin(frames, file):
     return frames.reshape(len(frames), -1)[:, :4].astype(float)
 
 
+def test_claims_of_killed_runs_are_cleared(run, path, table, X):
+    """Killed after the last of a chunk was written: nothing is left to be done, but its claim is there."""
+    extract(table, path, **OPTIONS)
+    result(
+        run("""
+_claims.Claims(FeatureStore(path, "a").objects).claim("1")
+print(0)
+""")
+    )
+    assert FeatureStore(path).check(progress=False).claims
+    assert extract(table, path, **OPTIONS).n_computed == 0
+    assert_whole(path, table, X)
+
+
 def test_claims_that_say_nothing(path, table, X, monkeypatch):
     extract(table[:40], path, **OPTIONS)
     monkeypatch.setattr(microexpr._claims, "LEASE", 0.2)
