@@ -33,11 +33,13 @@ from functools import partial
 from pathlib import Path
 
 import zarr.storage._local as zarr_local
+from tqdm import tqdm
 
 import microexpr
 from microexpr import _claims, _filling, extract, read_casme2, simulate
 from microexpr.store import FeatureStore, StoreError
 
+tqdm.monitor_interval = 0  # its thread would hold locks when trials are forked: they would hang
 GRIDS = [(2, 2), (2, 3)]
 OPTIONS = {"blocks": GRIDS, "size": (32, 32), "n_jobs": 1, "progress": False}
 CLIPS = 70  # three chunks of rows
