@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from ._objects import Objects
+from ._store_format import DamagedStoreError
 
 # A claim that its holder has not renewed for so long is free. Of a process on this machine that is gone it is
 # free at once.
@@ -48,7 +49,7 @@ class Claims:
             if self._objects.create(_key(name), mine):
                 self._held[name] = mine
                 return True
-            there = self._objects.get(_key(name))
+            there = self._get(name)
             if there is None:
                 return False  # given up this moment: the next time
             same_run = _owner(there).get("run") == self.run  # a worker of it that died
@@ -66,7 +67,7 @@ class Claims:
         """Give up a claim."""
         with self._lock:
             mine = self._held.pop(name, None)
-            if mine is not None and self._objects.get(_key(name)) == mine:
+            if mine is not None and self._get(name) == mine:
                 self._objects.delete(_key(name))
 
     def release_all(self) -> None:
@@ -78,25 +79,31 @@ class Claims:
         """Show that this run goes on; what others took over meanwhile is theirs."""
         with self._lock:
             for name, mine in list(self._held.items()):
-                if self._objects.get(_key(name)) != mine:
+                if self._get(name) != mine:
                     del self._held[name]
                     continue
                 again = self._content(_owner(mine).get("beat", 0) + 1)
                 self._objects.put(_key(name), again)
                 self._held[name] = again
 
-    def clear(self) -> list[str]:
-        """Remove claims that are free; return those that others hold, workers of this run too."""
-        held = []
+    def others(self) -> list[str]:
+        """Names of the claims that others hold, workers of this run too, but for those that are free."""
+        found = []
         for name in self._objects.names("claims"):
-            there = self._objects.get(_key(name)) if name != "zarr.json" and name not in self._held else None
-            if there is None:
-                continue
-            if not self._is_abandoned(name, there):
-                held.append(name)
-            elif self.claim(name):
+            there = self._get(name) if name != "zarr.json" and name not in self._held else None
+            if there is not None and not self._is_abandoned(name, there):
+                found.append(name)
+        return found
+
+    def clear(self) -> None:
+        """Remove claims of processes that are gone."""
+        at_work = self.others()
+        for name in self._objects.names("claims"):
+            if name != "zarr.json" and name not in at_work and self.claim(name):
                 self.release(name)
-        return held
+
+    def _get(self, name: str) -> bytes | None:
+        return _content_of(self._objects, name)
 
     def _content(self, beat: int) -> bytes:
         owner = {"run": self.run, "host": _host(), "pid": os.getpid(), "beat": beat, "of": uuid.uuid4().hex}
@@ -116,12 +123,12 @@ class Claims:
         """Put this run's claim in place of one that is free; of several who try, one does."""
         marker = f"{name}-{hashlib.sha256(there).hexdigest()[:16]}"
         if not self._objects.create(_key(marker), mine):
-            theirs = self._objects.get(_key(marker))
+            theirs = self._get(marker)
             if theirs is not None and self._is_abandoned(marker, theirs):
                 self._objects.delete(_key(marker))
             return False
         try:
-            if self._objects.get(_key(name)) != there:
+            if self._get(name) != there:
                 return False
             self._objects.put(_key(name), mine)
             return True
@@ -172,7 +179,7 @@ def describe_claims(objects: Objects) -> list[str]:
     """Say who holds what, for a report."""
     lines = []
     for name in objects.names("claims"):
-        there = objects.get(_key(name)) if name != "zarr.json" else None
+        there = _content_of(objects, name) if name != "zarr.json" else None
         if there is not None:
             owner = _owner(there)
             gone = owner.get("host") == _host() and not _is_alive(owner.get("pid"))
@@ -184,6 +191,14 @@ def describe_claims(objects: Objects) -> list[str]:
 
 def _key(name: str) -> str:
     return f"claims/{name}"
+
+
+def _content_of(objects: Objects, name: str) -> bytes | None:
+    """Return a claim as it was written, None if there is none; of what is no file, nothing is known."""
+    try:
+        return objects.get(_key(name))
+    except DamagedStoreError:
+        return b""
 
 
 def _owner(content: bytes) -> dict[str, Any]:

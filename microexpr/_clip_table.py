@@ -114,7 +114,8 @@ def register(arrays: Arrays, n: int, table: pd.DataFrame) -> tuple[NDArray[np.in
 def count_rows(arrays: Arrays) -> int:
     """How many rows there are, where the store's own word for it is lost: up to the last that is whole."""
     array = arrays.get("clips/crc")
-    n = 0 if array is None else array.shape[0]
+    chunks = [int(name) for name in arrays.objects.names("clips/crc/c") if name.isdecimal()]
+    n = 0 if array is None else min(array.shape[0], (max(chunks, default=-1) + 1) * TABLE_ROWS)
     whole = _read_columns(arrays, np.arange(n))[1]
     return int(np.flatnonzero(whole).max(initial=-1)) + 1
 

@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     from .store import FeatureStore
 
 # What is done is written at the latest after so many seconds, though its chunk of rows is not complete: a
-# chunk is written again then, 4 MB for each grid.
-_WRITE_AFTER = 3.0
+# chunk is written again then, 4 MB for each grid. A run's first clips wait less, and the next twice as long
+# each time, so that runs of which none lives for long come to an end together.
+_WRITE_FIRST, _WRITE_AFTER = 0.25, 3.0
 _WAIT = 0.5  # seconds, between looks at what other runs work on
 
 
@@ -73,6 +74,7 @@ class Filling:
         self._at_work: dict[int, set[int]] = {}  # chunk of rows -> positions that are to come
         self._done: dict[int, list[tuple[int, ClipFeatures]]] = {}  # chunk -> not written yet
         self._since = 0.0  # when the first of those came
+        self._patience = _WRITE_FIRST
         self._lock = threading.RLock()
         self._looked = self._closed = False
         self._renewed = time.monotonic()
@@ -83,7 +85,7 @@ class Filling:
     @contextmanager
     def running(self) -> Iterator[None]:
         """Keep what is claimed and write what was done, at the latest when this ends, however it does."""
-        with repeating(self._keep, 1.0):
+        with repeating(self._keep, _WRITE_FIRST):
             try:
                 yield
             finally:  # also after Ctrl-C: these clips are done
@@ -166,10 +168,11 @@ class Filling:
         self._claims.release(str(chunk))
 
     def _keep(self) -> None:
-        """Every second: hold what is claimed, write what has waited."""
+        """Now and then: hold what is claimed, write what has waited."""
         try:
             with self._lock:
-                if self._done and time.monotonic() - self._since > _WRITE_AFTER:
+                if self._done and time.monotonic() - self._since > self._patience:
+                    self._patience = min(2 * self._patience, _WRITE_AFTER)
                     for chunk in list(self._done):
                         self._write(chunk)
             if time.monotonic() - self._renewed > RENEWAL:
@@ -250,16 +253,24 @@ class Filling:
                     self._claims.release(str(chunk))
 
 
-def clear_up(objects: Objects) -> None:
-    """Remove what killed writers left: their claims, and files that they had not put in place.
+@contextmanager
+def clearing_up(objects: Objects) -> Iterator[None]:
+    """Remove claims of killed writers, and files that they had not put in place unless others may be writing.
 
-    The files only if no others may be writing just now. Whoever writes holds a claim: one who claims
-    something after these files were listed writes others.
+    Once a run: its workers would not know each other's.
     """
-    unfinished = objects.unfinished()
-    if not Claims(objects).clear():
-        for file in unfinished:
+    found, runs = objects.unfinished(), Claims(objects)
+    if runs.others():
+        found = []
+    # Claims are written by those who have none yet, in no time: what is still there at the end was left.
+    claims = [file for file in found if file.parent.name == "claims" or file.parent == objects.folder]
+    for file in found:
+        if file not in claims:
             file.unlink(missing_ok=True)
+    yield
+    for file in claims:
+        file.unlink(missing_ok=True)
+    runs.clear()
 
 
 def _stat_digest(frames: Iterable[str | os.PathLike[str]] | VideoFrames) -> bytes:

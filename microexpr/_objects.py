@@ -15,7 +15,7 @@ from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 from zarr.storage import FsspecStore, LocalStore, MemoryStore, WrapperStore
 
-from ._store_format import StoreError
+from ._store_format import DamagedStoreError, StoreError
 
 Location: TypeAlias = str | os.PathLike[str] | Store
 Result = TypeVar("Result")
@@ -72,7 +72,7 @@ class Objects:
         return self.folder.resolve() if isinstance(self.location, Path) and self.folder else self.location
 
     def get(self, key: str) -> bytes | None:
-        """Return what is there under this key, None if nothing is."""
+        """Return what is there under this key, None if nothing is; raise if it is no file of a store's."""
         try:
             buffer = self._wait(self.zarr.get(key, default_buffer_prototype()))
         except (FileNotFoundError, NotADirectoryError):  # there is not even a folder
@@ -102,7 +102,10 @@ class Objects:
             if not isinstance(self._inner, LocalStore) or self._inner.root.is_file():
                 raise
             return _create_without_links(self._inner.root / key, data)
-        return self.get(key) == data
+        try:
+            return self.get(key) == data
+        except DamagedStoreError:  # a folder, a FIFO
+            return False
 
     def delete(self, key: str) -> None:
         """Remove what is there, if anything is."""
@@ -113,7 +116,8 @@ class Objects:
 
         async def listed() -> list[str]:
             found = [name async for name in self.zarr.list_dir(prefix)]
-            return sorted({name.rstrip("/").rpartition("/")[2] for name in found} - {""})
+            names = {name.rstrip("/").rpartition("/")[2] for name in found} - {""}
+            return sorted(name for name in names if not name.endswith(".partial"))
 
         try:
             return self._wait(listed())
@@ -128,7 +132,7 @@ class Objects:
         """Wait for what zarr does in a thread of its own; what goes wrong with transport is an OSError."""
         try:
             return sync(work)
-        except (OSError, MemoryError):
+        except (OSError, MemoryError, StoreError):
             raise
         except Exception as error:  # of botocore, aiohttp and the like
             raise OSError(f"{type(error).__name__}: {error}") from error
@@ -149,7 +153,11 @@ class _Guarded(WrapperStore[Store]):
 
     async def set(self, key: str, value: Any) -> None:
         try:
-            await self._store.set(key, value)
+            try:
+                await self._store.set(key, value)
+            except IsADirectoryError:
+                os.rmdir(self._store.root / key)
+                await self._store.set(key, value)
         except (OSError, MemoryError):
             raise
         except Exception as error:
@@ -180,11 +188,12 @@ def _check_file(path: Path) -> None:
         status = os.stat(path)
     except OSError:
         return  # what zarr makes of it
-    if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
-        raise OSError(f"{path} is not a regular file")
+    if not stat.S_ISREG(status.st_mode):
+        raise DamagedStoreError(f"{path} is not a regular file; extract into the store again")
     if status.st_size > _LARGEST:
-        raise OSError(
-            f"{path} has {status.st_size} bytes; no file of a feature store has more than {_LARGEST}"
+        raise DamagedStoreError(
+            f"{path} has {status.st_size} bytes, and no file of a feature store more than {_LARGEST}; "
+            "extract into the store again"
         )
 
 

@@ -6,7 +6,14 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ._store_format import FORMAT, FORMAT_VERSION, DamagedStoreError, StoreError, check_attributes
+from ._store_format import (
+    FORMAT,
+    FORMAT_VERSION,
+    DamagedStoreError,
+    StoreError,
+    check_attributes,
+    checksum_of_attributes,
+)
 
 if TYPE_CHECKING:
     from ._objects import Objects
@@ -14,7 +21,10 @@ if TYPE_CHECKING:
 
 def open_store(objects: Objects, mode: str, parameters: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return the attributes of a store, made in mode "a" if there is none; raise if they are not as asked."""
-    raw = objects.get("zarr.json")
+    try:
+        raw = objects.get("zarr.json")
+    except DamagedStoreError:  # a folder, a FIFO
+        raw = b""
     if raw is None and not _holds_arrays(objects):
         problem = _problem_of_place(objects, mode, parameters)
         raw = objects.get("zarr.json")  # another run may have made it this moment
@@ -23,8 +33,7 @@ def open_store(objects: Objects, mode: str, parameters: Mapping[str, Any] | None
         if raw is None and parameters is not None:
             objects.make_writable()
             # One of several who make it at the same time does; the others find what it has.
-            objects.create("zarr.json", group_json(_new(parameters)))
-            objects.put("claims/zarr.json", group_json({}))
+            objects.create("zarr.json", store_json(_new(parameters)))
             raw = objects.get("zarr.json")
     if mode == "a":
         objects.make_writable()
@@ -83,7 +92,7 @@ def _restore(objects: Objects, parameters: Mapping[str, Any]) -> dict[str, Any]:
     with locked(objects):
         arrays = Arrays(objects, tuple(parameters["size"]), writable=True)
         attributes = {**_new(parameters), "rows": count_rows(arrays)}
-        objects.put("zarr.json", group_json(attributes))
+        objects.put("zarr.json", store_json(attributes))
     return check_attributes(objects.get("zarr.json"), objects.title)
 
 
@@ -92,7 +101,29 @@ def _new(parameters: Mapping[str, Any]) -> dict[str, Any]:
     return {**attributes, "parameters": dict(parameters)}
 
 
-def group_json(attributes: Mapping[str, Any]) -> bytes:
-    """Return a group's zarr.json."""
+def put_groups(objects: Objects) -> None:
+    """Make the groups within the store unless they are there, for those who read it with zarr."""
+    for name in damaged_groups(objects):
+        objects.put(name, _group_json({}))
+
+
+def damaged_groups(objects: Objects) -> list[str]:
+    """Name the zarr.json of those groups within the store that are not as they should be."""
+    found = []
+    for name in (f"{folder}/zarr.json" for folder in ("clips", "frames", "u", "key", "crc", "claims")):
+        try:
+            if objects.get(name) != _group_json({}):
+                found.append(name)
+        except DamagedStoreError:
+            found.append(name)
+    return found
+
+
+def store_json(attributes: Mapping[str, Any]) -> bytes:
+    """Return a store's zarr.json, in which a checksum of its attributes stands beside them."""
+    return _group_json({**attributes, "crc32": checksum_of_attributes(attributes)})
+
+
+def _group_json(attributes: Mapping[str, Any]) -> bytes:
     group = {"zarr_format": 3, "node_type": "group", "attributes": attributes}
     return json.dumps(group, indent=2).encode()

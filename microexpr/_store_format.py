@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -116,13 +117,18 @@ def check_attributes(raw: bytes | None, title: str) -> dict[str, Any]:
         ) from error
     attributes = group.get("attributes") if isinstance(group, dict) else None
     if not isinstance(attributes, dict) or attributes.get("format") != FORMAT:
-        raise StoreError(f"{title} is not a feature store of microexpr; give another path")
+        raise DamagedStoreError(
+            f"{title}: zarr.json is damaged: it is no feature store's; extract into it again"
+        )
     version = attributes.get("format_version")
     if version != FORMAT_VERSION or isinstance(version, bool):
         raise StoreError(
             f"{title} is in format {version}; this version of microexpr reads format {FORMAT_VERSION}: "
             "extract into another path"
         )
+    if group.get("zarr_format") != 3 or group.get("node_type") != "group":
+        raise DamagedStoreError(f"{title}: zarr.json is damaged: it is no group's; extract into it again")
+    crc = attributes.pop("crc32", None)
     for field, is_right, what in (
         ("parameters", lambda value: isinstance(value, dict), "an object"),
         ("versions", _are_versions, "a list of objects of texts"),
@@ -139,7 +145,16 @@ def check_attributes(raw: bytes | None, title: str) -> dict[str, Any]:
             f"{title}: zarr.json is damaged: parameters.size is {_short(size)}, and not two sides in pixels; "
             "extract into it again"
         )
+    if crc != checksum_of_attributes(attributes) or isinstance(crc, bool):
+        raise DamagedStoreError(
+            f"{title}: zarr.json is damaged: its attributes do not have its checksum; extract into it again"
+        )
     return attributes
+
+
+def checksum_of_attributes(attributes: Mapping[str, Any]) -> int:
+    """CRC-32 of the JSON text of a store's attributes, sorted by name."""
+    return zlib.crc32(json.dumps(attributes, sort_keys=True).encode())
 
 
 def check_array(raw: bytes, layout: Layout, codecs: list[str]) -> tuple[int, dict[str, Any]]:
@@ -158,6 +173,9 @@ def check_array(raw: bytes, layout: Layout, codecs: list[str]) -> tuple[int, dic
     if not _is_count(shape[0], 0, 2 * MOST_ROWS):
         raise ValueError(f"shape is {_short(shape)}")
     named = array.get("codecs")
+    unknown = sorted(set(map(str, array)) - _FIELDS)
+    if unknown:
+        raise ValueError(f"{_short(unknown[0])} is no field of an array")
     expected = {
         "zarr_format": 3,
         "node_type": "array",
@@ -169,18 +187,28 @@ def check_array(raw: bytes, layout: Layout, codecs: list[str]) -> tuple[int, dic
     for field, value in expected.items():
         if array.get(field) != value or isinstance(array.get(field), bool):
             raise ValueError(f"{field} is {_short(array.get(field))}, and not {value!r}")
-    endian = [{"name": "bytes"}, {"name": "bytes", "configuration": {"endian": "little"}}]
     if (
         not isinstance(named, list)
         or not all(isinstance(codec, dict) for codec in named)
         or [codec.get("name") for codec in named] != codecs
-        or named[0] not in endian
+        or not all(set(codec) <= {"name", "configuration"} for codec in named)
+        or not all(codec.get("configuration", {}) in _CONFIGURATIONS[codec["name"]] for codec in named)
+        or array.get("dimension_names") is not None
         or array.get("storage_transformers", []) != []
     ):
         raise ValueError(f"codecs is {_short(named)}")
     if not isinstance(attributes, dict) or not isinstance(attributes.get("parameters", {}), dict):
         raise ValueError(f"attributes is {_short(attributes)}")
     return shape[0], attributes
+
+
+_FIELDS = {"zarr_format", "node_type", "shape", "data_type", "chunk_grid", "chunk_key_encoding"}
+_FIELDS |= {"fill_value", "codecs", "attributes", "storage_transformers", "dimension_names"}
+_CONFIGURATIONS: dict[str, list[dict[str, Any]]] = {
+    "bytes": [{}, {"endian": "little"}],
+    "gzip": [{"level": level} for level in range(10)],
+    "crc32c": [{}],
+}
 
 
 def kind_of(name: str) -> Kind:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ._arrays import spans
 from ._claims import describe_claims
 from ._clip_table import read_clips, read_identities
+from ._opening import damaged_groups
 from ._progress import progress_bar
 from ._store_format import (
     CHUNK_ROWS,
@@ -103,7 +104,7 @@ class StoreReport:
 def check_store(store: FeatureStore, progress: bool | None) -> StoreReport:
     """Read all of a store and say what is there; see `FeatureStore.check`."""
     arrays, n = store.arrays, store.n_rows
-    problems = []
+    problems = [f"{name} is gone or damaged" for name in damaged_groups(store.objects)] if n else []
     for name in (*COLUMNS, "crc") if n else ():
         problems += [f"clips/{name}: {what}" for what in arrays.damage(f"clips/{name}", np.arange(n))]
     try:
@@ -125,7 +126,7 @@ def check_store(store: FeatureStore, progress: bool | None) -> StoreReport:
     kinds: list[Kind] = [*store.blocks, *store.features]
     for kind in kinds:
         counts: Counter[str] = Counter()
-        faulty: dict[str, list[int]] = {"damaged": [], "outdated": []}
+        faulty: dict[str, list[int]] = {"damaged": [], "outdated": [], "not extracted": []}
         parts = list(spans(rows, CHUNK_ROWS, 1 << 17))
         try:
             for _, _, positions in progress_bar(
@@ -143,6 +144,7 @@ def check_store(store: FeatureStore, progress: bool | None) -> StoreReport:
         if faulty["damaged"]:
             for name in (f"u/{name_of(kind)}", f"crc/{name_of(kind)}"):
                 problems += [f"{name}: {what}" for what in arrays.damage(name, np.array(faulty["damaged"]))]
+        problems += _lost_keys(store, kind, np.array(faulty.pop("not extracted"), dtype=np.intp))
         for fault, found in faulty.items():
             if found:
                 more = f" and {len(found) - _MOST_NAMED} more" if len(found) > _MOST_NAMED else ""
@@ -164,6 +166,17 @@ def check_store(store: FeatureStore, progress: bool | None) -> StoreReport:
         claims=describe_claims(store.objects),
         n_unfinished=len(store.objects.unfinished()),
     )
+
+
+def _lost_keys(store: FeatureStore, kind: Kind, rows: NDArray[np.intp]) -> list[str]:
+    """Say which arrays or chunks of keys are lost or damaged, of these rows that seem not to be extracted."""
+    names = [f"{part}/{name_of(kind)}" for part in ("u", "crc", "key")]
+    found = [f"{name}: {what}" for name in names for what in store.arrays.damage(name, rows[:0])]
+    if not found:
+        described = rows[store.arrays.read("frames/crc", rows).any(axis=1)]
+        never = store.arrays.damage(names[0], described)  # written; elsewhere there was a key
+        found = [f"{names[2]}: {w}" for w in store.arrays.damage(names[2], described) if w not in never]
+    return found
 
 
 def _titles(store: FeatureStore, rows: NDArray[np.intp]) -> list[str]:

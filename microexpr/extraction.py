@@ -157,15 +157,13 @@ def extract(
         return _in_memory(table, recipe, n_jobs, progress)
 
     kept = _open(store, parameters)
-    from ._filling import clear_up
+    from ._filling import clearing_up
 
     try:
-        clear_up(kept.objects)
-        rows = kept.register(table, recipe.depends_on, _versions())
-        if _shares_memory():
-            filled = _fill(kept, table, rows, recipe, n_jobs, progress)
-        else:
-            filled = _fill_elsewhere(kept, table, rows, recipe, n_jobs, progress)
+        with clearing_up(kept.objects):
+            rows = kept.register(table, recipe.depends_on, _versions())
+            fill = _fill if _shares_memory() else _fill_elsewhere
+            filled = fill(kept, table, rows, recipe, n_jobs, progress)
     except OSError as error:  # a clip's own are among the problems: this is the store's
         reason = error.strerror or error
         raise OSError(f"{kept.path} cannot be written: {reason}; what it holds is kept") from error

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._extras import require
-from ._opening import group_json, open_store
+from ._opening import open_store, put_groups, store_json
 from ._store_format import (
     CHUNK_ROWS,
     NUMBERS,
@@ -157,7 +157,6 @@ class FeatureStore:
         """
         import pandas as pd
 
-        from ._arrays import checksums
         from ._clip_table import read_clips
 
         rows, read = read_clips(self.arrays, np.arange(self.n_rows))
@@ -166,14 +165,7 @@ class FeatureStore:
             columns[name] = pd.array(read[name], dtype="Int64")
             columns[name][read[name] < 0] = pd.NA
         columns["action_units"] = decode_texts(read["action_units"])
-        content, counts, crc = (
-            self.arrays.read(f"frames/{name}", rows) for name in ("content", "count", "crc")
-        )
-        there = crc.any(axis=1)  # else not described yet, or being written
-        if (there & (checksums(content, counts) != crc[:, 0])).any():
-            raise DamagedStoreError(
-                f"{self.path}: frames/count is damaged; extract the data set into it again"
-            )
+        _, counts, there = self._sources(rows)
         columns["n_frames"] = pd.array(counts, dtype="Int64")
         columns["n_frames"][~there] = pd.NA
         return pd.DataFrame(columns, index=pd.Index(rows))
@@ -207,15 +199,17 @@ class FeatureStore:
         StoreError
             If the store has no such features, or lacks clips of `table`, or some are outdated or damaged.
         """
-        X, faults = self._read(features, self._rows(table))
+        rows = self._rows(table)
+        X, faults = self._read(features, rows)
         bad = [position for position, fault in enumerate(faults) if fault]
         if table is None:
             return X if not bad else np.delete(X, bad, axis=0)
         if bad:
             row = table.iloc[bad[0]]
+            where = self._damage(features, rows[bad[:1]]) if faults[bad[0]] == _DAMAGED else ""
             raise StoreError(
                 f"{self.path} lacks {len(bad)} of the {len(table)} clips in {title_of(features)}: "
-                f"{row['dataset']} {row['subject']}/{row['clip']} is {faults[bad[0]]}"
+                f"{row['dataset']} {row['subject']}/{row['clip']} is {faults[bad[0]]}{where}"
                 f"{', and so on' if len(bad) > 1 else ''}; extract them again into it"
             )
         return X
@@ -233,33 +227,46 @@ class FeatureStore:
         """SHA-256 of which clips these are and what is in their files, in any order, wherever they lie."""
         wanted = self.table if table is None else table
         rows = self._rows(wanted)
-        contents = self.arrays.read("frames/content", np.maximum(rows, 0))
+        contents, _, _ = self._sources(np.maximum(rows, 0))
         lines = []
         for identity, row, content in zip(identities(wanted), rows, contents, strict=True):
             if row < 0 or not content.any():
-                raise StoreError(f"{self.path}: {'/'.join(identity)} is {_ABSENT}")
+                where = self._damage(None, np.array([row])) if row >= 0 else ""
+                raise StoreError(
+                    f"{self.path}: {'/'.join(identity)} is {_ABSENT}{where}; extract it again into it"
+                )
             lines.append(json.dumps([*identity, content.tobytes().hex()]))
         return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
 
     def mean_face(self, table: pd.DataFrame | None = None) -> NDArray[np.float64]:
-        """Mean of the clips' mean frames, in grey levels, shape (height, width)."""
+        """Mean of the clips' mean frames, in grey levels, shape (height, width).
+
+        Of all clips that are described, if no table is given; else each of the table has to be.
+        """
         from ._arrays import checksums, spans
 
         rows = self._rows(table)
+        absent = int((rows < 0).sum())
         rows = rows[rows >= 0]
         total, n = np.zeros(self.parameters["size"]), 0
         for _, _, positions in spans(rows, CHUNK_ROWS, total.size):
             faces = self.arrays.read("frames/mean", rows[positions])
             crc = self.arrays.read("frames/crc", rows[positions])
-            there = crc.any(axis=1)
+            # Also of a clip that has a content and no checksum: that of frames/crc is lost, or comes next.
+            there = crc.any(axis=1) | self.arrays.read("frames/content", rows[positions]).any(axis=1)
             if (there & (checksums(faces) != crc[:, 1])).any():
+                where = self._damage(None, rows[positions[there]])
                 raise DamagedStoreError(
-                    f"{self.path}: frames/mean is damaged; extract the data set into it again"
+                    f"{self.path}: frames/mean is damaged{where}; extract the data set into it again"
                 )
             total += faces[there].sum(axis=0, dtype=float)
             n += int(there.sum())
-        if not n:
-            raise StoreError(f"{self.path} has no mean frame of these clips; extract them again into it")
+        absent += len(rows) - n
+        if not n or (table is not None and absent):
+            which = f"{absent} of these clips" if n else "these clips"
+            raise StoreError(
+                f"{self.path} has no mean frame (frames/mean) of {which}; extract them again into it"
+            )
         return total / n
 
     def check(self, progress: bool | None = None) -> StoreReport:
@@ -307,6 +314,7 @@ class FeatureStore:
 
         with locked(self.objects):
             self.arrays.forget()
+            put_groups(self.objects)
             self._attributes = check_attributes(self.objects.get("zarr.json"), self.objects.title)
             rows, n = register(self.arrays, self.n_rows, table)
             for name in ("content", "stat", "count", "mean", "crc"):
@@ -323,7 +331,7 @@ class FeatureStore:
                 noted = self.versions
             changed = {**self._attributes, "rows": n, "versions": noted}
             if changed != self._attributes:
-                self.objects.put("zarr.json", group_json(changed))
+                self.objects.put("zarr.json", store_json(changed))
                 self._attributes = changed
         return rows
 
@@ -459,7 +467,11 @@ class FeatureStore:
         name, read = name_of(kind), self.arrays.read
         if not self._has(kind):
             there = ", ".join([*map(name_of, self.blocks), *self.features]) or "none"
-            raise StoreError(f"{self.path} has no features in {title_of(kind)}; it has {there}")
+            where = self._damage(kind, rows[:0]) if kind in self._kinds else ""
+            raise StoreError(
+                f"{self.path} has no features in {title_of(kind)}{where}; it has {there}; "
+                "extract them into it"
+            )
         length = self.arrays.get(f"u/{name}").shape[1]
         X = np.empty((len(rows) if keep else 0, length))
         faults = np.full(len(rows), _ABSENT, dtype=object)
@@ -481,6 +493,30 @@ class FeatureStore:
             if keep:
                 X[positions] = u
         return X, faults.tolist()
+
+    def _sources(self, rows: NDArray[np.intp]) -> tuple[NDArray[np.uint8], NDArray[np.int64], Any]:
+        """Content and number of frames of these rows, checked, and whether they are described by now."""
+        from ._arrays import checksums
+
+        content, counts, crc = (
+            self.arrays.read(f"frames/{name}", rows) for name in ("content", "count", "crc")
+        )
+        there = crc.any(axis=1)
+        bad = there & (checksums(content, counts) != crc[:, 0])
+        if bad.any():
+            where = self._damage(None, rows[bad])
+            raise DamagedStoreError(
+                f"{self.path}: frames/content or frames/count is damaged{where}; "
+                "extract the data set into it again"
+            )
+        return content, counts, there
+
+    def _damage(self, kind: Kind | None, rows: NDArray[np.intp]) -> str:
+        """Say in brackets which arrays, of this kind's and those of all kinds, are not whole here."""
+        parts = [] if kind is None else [f"{part}/{name_of(kind)}" for part in ("u", "key", "crc")]
+        parts += [f"frames/{name}" for name in ("content", "count", "mean", "crc")]
+        found = [f"{name}: {what}" for name in parts for what in self.arrays.damage(name, rows)[:1]]
+        return f" ({', '.join(found)})" if found else ""
 
     def _keys(self, kind: Kind, content: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Hash what each row is computed from."""

@@ -209,7 +209,9 @@ def test_one_row_that_is_another_clips_is_damaged(filled, path, table):
 WRITER = """
 import itertools, os, signal, sys
 import zarr, zarr.storage._local as local
-from microexpr import extract, read_casme2
+from microexpr import _filling, extract, read_casme2
+
+_filling._WRITE_FIRST = _filling._WRITE_AFTER = 600  # each run writes as often, however slow the machine
 
 root, out = sys.argv[1:]
 table, put = read_casme2(root), local._put
