@@ -96,8 +96,8 @@ def forked(function, *arguments):
 def fill(path, table=None, slow=0.0, **options):
     """Extract; the clips take so many seconds each. Return how many were computed, or the StoreError."""
     if slow:
-        described = microexpr.extraction._clip
-        microexpr.extraction._clip = lambda *arguments: (time.sleep(slow), described(*arguments))[1]
+        described = microexpr._recipe.Recipe.describe
+        microexpr._recipe.Recipe.describe = lambda *arguments: (time.sleep(slow), described(*arguments))[1]
     try:
         return extract(RIGHT.clips if table is None else table, path, **OPTIONS | options).n_computed
     except (StoreError, OSError) as error:
@@ -301,8 +301,8 @@ def signal_command(number, seconds):
 COMMAND = """
 import sys, time, microexpr.extraction, microexpr.data
 from microexpr.cli import main
-described = microexpr.extraction._clip
-microexpr.extraction._clip = lambda *arguments: (time.sleep(0.2), described(*arguments))[1]
+described = microexpr._recipe.Recipe.describe
+microexpr._recipe.Recipe.describe = lambda *arguments: (time.sleep(0.2), described(*arguments))[1]
 print("it begins", flush=True)
 sys.exit(main(["extract", *sys.argv[1:]]))
 """
@@ -501,8 +501,8 @@ def kill_worker(seconds):
 
 
 def slow_down():
-    described = microexpr.extraction._clip
-    microexpr.extraction._clip = lambda *arguments: (time.sleep(0.1), described(*arguments))[1]
+    described = microexpr._recipe.Recipe.describe
+    microexpr._recipe.Recipe.describe = lambda *arguments: (time.sleep(0.1), described(*arguments))[1]
 
 
 # -- damage -------------------------------------------------------------------------------------------------

@@ -25,7 +25,6 @@ from ._store_format import (
     decode_texts,
     hash_identities,
     identities,
-    kind_of,
     name_of,
     title_of,
 )
@@ -102,14 +101,15 @@ class FeatureStore:
             raise ValueError(f'mode is {mode!r}; it must be "r" or "a"')
         require("a feature store", "store")
         from ._arrays import Arrays
+        from ._kinds import Kinds
         from ._objects import Objects
 
         self.mode, self.objects = mode, Objects(path)
         self.path = self.objects.location
         self._attributes = open_store(self.objects, mode, parameters)
         self.parameters: dict[str, Any] = self._attributes["parameters"]
-        self._prefix = hashlib.sha256(json.dumps([ALGORITHM, self.parameters], sort_keys=True).encode())
         self.arrays: Arrays = Arrays(self.objects, tuple(self.parameters["size"]), mode == "a")
+        self._kinds = Kinds(self.arrays, json.dumps([ALGORITHM, self.parameters], sort_keys=True))
 
     @staticmethod
     def exists(path: Location) -> bool:
@@ -134,12 +134,12 @@ class FeatureStore:
     @property
     def blocks(self) -> list[Blocks]:
         """Block grids of LTOGP that the store holds, (down, across) each, in order."""
-        return sorted(kind for kind in self._kinds if not isinstance(kind, str))
+        return sorted(kind for kind in self._kinds.names() if not isinstance(kind, str))
 
     @property
     def features(self) -> list[str]:
         """Names of the other features that the store holds, in order."""
-        return sorted(kind for kind in self._kinds if isinstance(kind, str))
+        return sorted(kind for kind in self._kinds.names() if isinstance(kind, str))
 
     def __len__(self) -> int:
         """How many clips were ever registered, whether their features are there or not."""
@@ -174,7 +174,7 @@ class FeatureStore:
         """Rows of `table` that each kind of features (by default all there are) has, up to date and whole."""
         table = self.table
         complete = np.ones(len(table), dtype=bool)
-        for kind in self._kinds if features is None else features:
+        for kind in self._kinds.names() if features is None else features:
             complete[[position for position, _ in self.missing(kind, table)]] = False
         return table[complete].reset_index(drop=True)
 
@@ -322,10 +322,10 @@ class FeatureStore:
             for kind, parameters in kinds.items():
                 u = self.arrays.get(f"u/{name_of(kind)}")
                 if u is not None:
-                    self._require_kind(kind, n, u.shape[1], parameters)
+                    self._kinds.require(kind, n, u.shape[1], parameters)
                 elif not isinstance(kind, str) and "pooling" not in self.parameters:
                     # How long others are, or another pooling makes them, is known with the first clip.
-                    self._require_kind(kind, n, kind[0] * kind[1] * 256, parameters)
+                    self._kinds.require(kind, n, kind[0] * kind[1] * 256, parameters)
             noted = [*self.versions, dict(versions)] if versions else self.versions
             if dict(versions or {}) in self.versions:
                 noted = self.versions
@@ -370,11 +370,11 @@ class FeatureStore:
             raise ValueError(f"rows {rows.min()} to {rows.max()} lie in more than one chunk of {CHUNK_ROWS}")
         for kind, u in features.items():
             own = (parameters or {}).get(kind, {})
-            if not self._has(kind) or rows.max() >= self.arrays.get(f"key/{name_of(kind)}").shape[0]:
+            if not self._kinds.has(kind) or rows.max() >= self.arrays.get(f"key/{name_of(kind)}").shape[0]:
                 with locked(self.objects):  # others may make or enlarge them just now
                     self.arrays.forget()
-                    self._require_kind(kind, self.n_rows, u.shape[1], own)
-            self._check_kind(kind, u.shape[1], own)
+                    self._kinds.require(kind, self.n_rows, u.shape[1], own)
+            self._kinds.check(kind, u.shape[1], own)
         # A key is what makes a row count. It goes first if there is one, and comes back last, so that whoever
         # reads between, or after the process was killed between, finds the row absent.
         for name in [*(f"key/{name_of(kind)}" for kind in features), "frames/crc"]:
@@ -395,7 +395,7 @@ class FeatureStore:
         crc = np.stack([checksums(content, columns["count"]), checksums(mean)], axis=1)
         self.arrays.write("frames/crc", rows, crc)
         for kind in features:
-            self.arrays.write(f"key/{name_of(kind)}", rows, self._keys(kind, content))
+            self.arrays.write(f"key/{name_of(kind)}", rows, self._kinds.keys(kind, content))
 
     def write_stat(self, rows: NDArray[np.intp], stat: NDArray[np.uint8]) -> None:
         """Write names, sizes and times of files whose contents were found to be the same."""
@@ -404,50 +404,19 @@ class FeatureStore:
 
     def faults(self, kind: Kind, rows: NDArray[np.intp]) -> list[str]:
         """Say of each row why it lacks this kind of features, whatever its files; "" if it has them."""
-        if not self._has(kind):
+        if not self._kinds.has(kind):
             return [_ABSENT] * len(rows)
         return self._read(kind, rows, keep=False)[1]
 
     def lengths(self, kinds: Iterable[Kind]) -> dict[Kind, int]:
         """How long the features of each kind are that it has."""
-        return {kind: self.arrays.get(f"u/{name_of(kind)}").shape[1] for kind in kinds if self._has(kind)}
+        return {kind: self._kinds.length(kind) for kind in kinds if self._kinds.has(kind)}
 
     def sources(self, rows: NDArray[np.intp]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         """Return `content` and `stat` of these rows as they were written; zeros where they were not."""
         return self.arrays.read("frames/content", rows), self.arrays.read("frames/stat", rows)
 
     # -- parts ---------------------------------------------------------------------------------------------
-
-    @property
-    def _kinds(self) -> list[Kind]:
-        return [kind_of(name) for name in self.arrays.names("u")]
-
-    def _has(self, kind: Kind) -> bool:
-        return all(self.arrays.get(f"{part}/{name_of(kind)}") is not None for part in ("u", "key", "crc"))
-
-    def _require_kind(self, kind: Kind, n: int, length: int, parameters: Mapping[str, Any]) -> None:
-        """Make the arrays of a kind of features unless they are there, and see that they have n rows."""
-        self._check_kind(kind, length, parameters)
-        attributes = {"parameters": dict(parameters)} if parameters else {}
-        self.arrays.require(f"u/{name_of(kind)}", n, length, attributes)
-        self.arrays.require(f"crc/{name_of(kind)}", n)
-        self.arrays.require(f"key/{name_of(kind)}", n)
-
-    def _check_kind(self, kind: Kind, length: int, parameters: Mapping[str, Any]) -> None:
-        """Raise if the store has this kind of features with other parameters, or of another length."""
-        u = self.arrays.get(f"u/{name_of(kind)}")
-        if u is None:
-            return
-        noted = self.arrays.attributes(f"u/{name_of(kind)}").get("parameters", {})
-        if dict(parameters) != noted:
-            raise StoreError(
-                f"{self.path} has {title_of(kind)} with {noted}, not {dict(parameters)}; give them another "
-                "name or another store"
-            )
-        if u.shape[1] != length:
-            raise StoreError(
-                f"{self.path}: {title_of(kind)} have length {u.shape[1]} in it, and not {length}"
-            )
 
     def _rows(self, table: pd.DataFrame | None) -> NDArray[np.intp]:
         """Row of each clip, -1 where there is none; of all clips if no table is given."""
@@ -465,14 +434,14 @@ class FeatureStore:
         from ._arrays import checksums, spans
 
         name, read = name_of(kind), self.arrays.read
-        if not self._has(kind):
+        if not self._kinds.has(kind):
             there = ", ".join([*map(name_of, self.blocks), *self.features]) or "none"
-            where = self._damage(kind, rows[:0]) if kind in self._kinds else ""
+            where = self._damage(kind, rows[:0]) if kind in self._kinds.names() else ""
             raise StoreError(
                 f"{self.path} has no features in {title_of(kind)}{where}; it has {there}; "
                 "extract them into it"
             )
-        length = self.arrays.get(f"u/{name}").shape[1]
+        length = self._kinds.length(kind)
         X = np.empty((len(rows) if keep else 0, length))
         faults = np.full(len(rows), _ABSENT, dtype=object)
         registered = np.flatnonzero(rows >= 0)
@@ -482,7 +451,7 @@ class FeatureStore:
             positions, keys = positions[keys.any(axis=1)], keys[keys.any(axis=1)]
             here = rows[positions]
             content = read("frames/content", here)
-            current = (keys == self._keys(kind, content)).all(axis=1)
+            current = (keys == self._kinds.keys(kind, content)).all(axis=1)
             faults[positions[~current]] = _OUTDATED
             positions, here, content = positions[current], here[current], content[current]
             u = read(f"u/{name}", here)
@@ -517,16 +486,3 @@ class FeatureStore:
         parts += [f"frames/{name}" for name in ("content", "count", "mean", "crc")]
         found = [f"{name}: {what}" for name in parts for what in self.arrays.damage(name, rows)[:1]]
         return f" ({', '.join(found)})" if found else ""
-
-    def _keys(self, kind: Kind, content: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Hash what each row is computed from."""
-        parameters = self.arrays.attributes(f"u/{name_of(kind)}").get("parameters", {})
-        start = self._prefix.copy()
-        start.update(name_of(kind).encode())
-        start.update(json.dumps(parameters, sort_keys=True).encode() if parameters else b"")
-        keys = []
-        for row in content:
-            key = start.copy()
-            key.update(row.tobytes())
-            keys.append(key.digest())
-        return np.frombuffer(b"".join(keys), np.uint8).reshape(-1, 32)

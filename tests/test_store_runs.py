@@ -66,7 +66,7 @@ from microexpr.store import FeatureStore, StoreError
 root, path, folder, *arguments = sys.argv[1:]
 table, path, folder = read_casme2(root), Path(path), Path(folder)
 OPTIONS = {"blocks": (2, 2), "size": (32, 32), "n_jobs": 1, "progress": False}
-described = microexpr.extraction._clip
+described = microexpr._recipe.Recipe.describe
 
 def fill(path=path, table=table, **options):
     try:
@@ -139,10 +139,10 @@ def test_several_fill_one_store(run, path, table, X):
     done = result(
         run("""
 (folder / "marks").mkdir()
-def marked(frames, *others):
+def marked(recipe, frames, *others):
     (folder / "marks" / f"{Path(frames[0]).parts[-2]}-{os.getpid()}").touch()
-    return described(frames, *others)
-microexpr.extraction._clip = marked
+    return described(recipe, frames, *others)
+microexpr._recipe.Recipe.describe = marked
 def one(seed):
     filled = fill(table=table.sample(frac=1, random_state=seed).reset_index(drop=True))
     return filled, len(FeatureStore(path).missing((2, 2), table))
@@ -159,7 +159,7 @@ def test_what_is_done_is_kept_when_a_run_is_killed(run, path, table, X):
     """It hangs in the sixth clip: the five before are written though their chunk is not complete."""
     process = run("""
 count = iter(range(100))
-microexpr.extraction._clip = lambda *a: described(*a) if next(count) < 5 else time.sleep(1000)
+microexpr._recipe.Recipe.describe = lambda *a: described(*a) if next(count) < 5 else time.sleep(1000)
 fill()
 """)
     keys = path / "key/2x2/c/0/0"
@@ -180,7 +180,7 @@ def test_runs_that_are_killed_again_and_again(run, path, table, X):
 import signal
 def one():
     count = iter(range(100))
-    microexpr.extraction._clip = lambda *a: described(*a) if next(count) < 3 else time.sleep(1000)
+    microexpr._recipe.Recipe.describe = lambda *a: described(*a) if next(count) < 3 else time.sleep(1000)
     return fill(table=table)
 def keys():
     return (path / "key/2x2/c/0/0").read_bytes() if (path / "key/2x2/c/0/0").exists() else b""
@@ -220,7 +220,7 @@ if arguments:
             while not (folder / "go").exists():
                 time.sleep(0.01)
         return described(*a)
-    microexpr.extraction._clip = waiting
+    microexpr._recipe.Recipe.describe = waiting
 print(json.dumps(fill()))
 """
     first = run(script, "wait")
