@@ -57,15 +57,15 @@ class Kinds:
         if u.shape[1] != length:
             raise StoreError(f"{store}: {title_of(kind)} have length {u.shape[1]} in it, and not {length}")
 
-    def keys(self, kind: Kind, content: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Hash what each row is computed from."""
+    def keys(self, kind: Kind, content: NDArray[np.uint8], identity: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Hash what each row is computed from, and of which clip it is."""
         parameters = self._arrays.attributes(f"u/{name_of(kind)}").get("parameters", {})
         start = self._start.copy()
         start.update(name_of(kind).encode())
         start.update(json.dumps(parameters, sort_keys=True).encode() if parameters else b"")
         keys = []
-        for row in content:
+        for row, clip in zip(content, identity, strict=True):
             key = start.copy()
-            key.update(row.tobytes())
+            key.update(row.tobytes() + clip.tobytes())
             keys.append(key.digest())
         return np.frombuffer(b"".join(keys), np.uint8).reshape(-1, 32)

@@ -254,7 +254,8 @@ class FeatureStore:
             crc = self.arrays.read("frames/crc", rows[positions])
             # Also of a clip that has a content and no checksum: that of frames/crc is lost, or comes next.
             there = crc.any(axis=1) | self.arrays.read("frames/content", rows[positions]).any(axis=1)
-            if (there & (checksums(faces) != crc[:, 1])).any():
+            identity = self.arrays.read("clips/identity", rows[positions])
+            if (there & (checksums(faces, identity) != crc[:, 1])).any():
                 where = self._damage(None, rows[positions[there]])
                 raise DamagedStoreError(
                     f"{self.path}: frames/mean is damaged{where}; extract the data set into it again"
@@ -389,13 +390,14 @@ class FeatureStore:
         }
         for name, values in columns.items():
             self.arrays.write(f"frames/{name}", rows, values)
+        identity = self.arrays.read("clips/identity", rows)
         for kind, u in features.items():
             self.arrays.write(f"u/{name_of(kind)}", rows, u)
             self.arrays.write(f"crc/{name_of(kind)}", rows, checksums(u))
-        crc = np.stack([checksums(content, columns["count"]), checksums(mean)], axis=1)
+        crc = np.stack([checksums(content, columns["count"], identity), checksums(mean, identity)], axis=1)
         self.arrays.write("frames/crc", rows, crc)
         for kind in features:
-            self.arrays.write(f"key/{name_of(kind)}", rows, self._kinds.keys(kind, content))
+            self.arrays.write(f"key/{name_of(kind)}", rows, self._kinds.keys(kind, content, identity))
 
     def write_stat(self, rows: NDArray[np.intp], stat: NDArray[np.uint8]) -> None:
         """Write names, sizes and times of files whose contents were found to be the same."""
@@ -451,13 +453,17 @@ class FeatureStore:
             positions, keys = positions[keys.any(axis=1)], keys[keys.any(axis=1)]
             here = rows[positions]
             content = read("frames/content", here)
-            current = (keys == self._kinds.keys(kind, content)).all(axis=1)
+            identity = read("clips/identity", here)
+            current = (keys == self._kinds.keys(kind, content, identity)).all(axis=1)
             faults[positions[~current]] = _OUTDATED
-            positions, here, content = positions[current], here[current], content[current]
+            positions, here = positions[current], here[current]
+            content, identity = content[current], identity[current]
             u = read(f"u/{name}", here)
             whole = checksums(u) == read(f"crc/{name}", here)
             counts, means, crc = (read(f"frames/{part}", here) for part in ("count", "mean", "crc"))
-            whole &= (crc[:, 0] == checksums(content, counts)) & (crc[:, 1] == checksums(means))
+            whole &= (crc[:, 0] == checksums(content, counts, identity)) & (
+                crc[:, 1] == checksums(means, identity)
+            )
             faults[positions] = np.where(whole, "", _DAMAGED)
             if keep:
                 X[positions] = u
@@ -471,7 +477,8 @@ class FeatureStore:
             self.arrays.read(f"frames/{name}", rows) for name in ("content", "count", "crc")
         )
         there = crc.any(axis=1)
-        bad = there & (checksums(content, counts) != crc[:, 0])
+        identity = self.arrays.read("clips/identity", rows)
+        bad = there & (checksums(content, counts, identity) != crc[:, 0])
         if bad.any():
             where = self._damage(None, rows[bad])
             raise DamagedStoreError(

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import zlib
 
 import numpy as np
 import pytest
@@ -209,3 +210,23 @@ def test_clips_that_are_not_there_have_no_mean_face(path, stores):
         StoreError, match=r"has no mean frame \(frames/mean\) of 1 of these clips; extract them again"
     ):
         FeatureStore(path).mean_face(other)
+
+
+def test_a_row_counts_for_the_clip_that_it_is_of(path, stores):
+    """With the store's zarr.json of another moment rows are given out anew, maybe to other clips."""
+    table, group = stores[2], json.loads((path / "zarr.json").read_text())
+    attributes = group["attributes"]
+    attributes["rows"] = 0
+    attributes["crc32"] = zlib.crc32(
+        json.dumps({k: v for k, v in attributes.items() if k != "crc32"}, sort_keys=True).encode()
+    )
+    (path / "zarr.json").write_text(json.dumps(group))
+    store = FeatureStore(path, "a")
+    store.register(table[::-1].reset_index(drop=True), {(2, 2): {}})
+    assert set(dict(store.missing((2, 2), table)).values()) == {"outdated"}
+    for read in (store.digest, store.mean_face):
+        with pytest.raises(StoreError, match="damaged"):
+            read(table)
+    clips = extract(table, path, **OPTIONS)
+    assert clips.n_computed == 36
+    np.testing.assert_array_equal(clips.X, stores[3])
