@@ -11,6 +11,9 @@ from .problem import critical_gamma, feasible_dual, objective, one_hot, relative
 from .solvers import L21Result, path, solve
 
 if TYPE_CHECKING:
+    from ._blas import one_blas_thread as one_blas_thread
+    from ._parallel import share as share
+    from ._parallel import shared as shared
     from .losses import solve_logistic, solve_squared
     from .plots import plot_residuals
     from .selector import L21Selector
@@ -33,6 +36,10 @@ __all__ = [
 # Loaded when first used: scikit-learn, Numba and matplotlib, which `solve` does not need.
 _MODULES = {
     "L21Selector": "selector",
+    # for microexpr, whose folds are spread as those of the selector are
+    "one_blas_thread": "_blas",
+    "share": "_parallel",
+    "shared": "_parallel",
     "plot_residuals": "plots",
     "solve_logistic": "losses",
     "solve_squared": "losses",

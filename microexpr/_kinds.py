@@ -51,8 +51,8 @@ class Kinds:
         noted = self._arrays.attributes(f"u/{name_of(kind)}").get("parameters", {})
         if dict(parameters) != noted:
             raise StoreError(
-                f"{store} has {title_of(kind)} with {noted}, not {dict(parameters)}; give another name or "
-                "another store for them"
+                f"{store} has {title_of(kind)} with {noted}, not {dict(parameters)}; give them "
+                "another name or another store"
             )
         if u.shape[1] != length:
             raise StoreError(f"{store}: {title_of(kind)} have length {u.shape[1]} in it, and not {length}")

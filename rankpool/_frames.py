@@ -103,7 +103,8 @@ def combine(frames: Any, beta: Floats, u: Floats) -> float:
     if isinstance(frames, np.ndarray):
         return _kernels.combine(frames, beta, u)
     u[:] = frames.T @ beta
-    return float(u @ u)
+    with np.errstate(over="ignore"):  # infinite then, as from the kernel: the gap says so
+        return float(u @ u)
 
 
 def relative_scores(frames: Any, u: Floats, f: Floats) -> None:

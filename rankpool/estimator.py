@@ -156,8 +156,9 @@ class RankPooling(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         options = self.get_params(deep=False)
         n_jobs = options.pop("n_jobs")
         pool = partial(_pool, function=self._function, options=options, n_features=n_features, names=names)
-        backend, configured = get_active_backend(prefer="threads")
-        if n_jobs is None:
+        backend, _ = get_active_backend(prefer="threads")
+        if n_jobs is None:  # asked without a preference: where threads are preferred, joblib says 1
+            configured = get_active_backend()[1]
             n_jobs = -1 if configured is None else configured
         if getattr(backend, "supports_sharedmem", False):
             with one_blas_thread():  # here too, so that it isn't set anew for each clip

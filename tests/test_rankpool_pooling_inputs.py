@@ -166,7 +166,7 @@ def test_n_jobs_is_joblibs(n_jobs, monkeypatch):
 
     def count(function, items, n_threads):
         threads.append(n_threads)
-        return [function(index, item) for index, item in enumerate(items)]
+        return [function((index, item)) for index, item in enumerate(items)]
 
     monkeypatch.setattr(estimator, "_in_threads", count)
     RankPooling(n_jobs=n_jobs).fit([walk()])

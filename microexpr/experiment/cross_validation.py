@@ -11,8 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils import check_array, check_consistent_length
 
-from l21._blas import one_blas_thread
-from l21._parallel import share, shared
+from l21 import one_blas_thread, share, shared
 
 from .._progress import progress_bar
 from ..pipeline import make_classifier

@@ -14,9 +14,7 @@ from sklearn.model_selection import GroupKFold
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from l21 import L21Selector
-from l21._blas import one_blas_thread
-from l21._parallel import share, shared
+from l21 import L21Selector, one_blas_thread, share, shared
 
 from .._progress import progress_bar
 from .._warnings import ignore_user_warnings
