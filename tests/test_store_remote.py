@@ -23,7 +23,7 @@ OPTIONS = {"blocks": [(2, 2), (2, 3)], "size": (32, 32)}
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
     root = tmp_path_factory.mktemp("data") / "casme2"
-    microexpr.simulate(root, subjects=5, clips=70, frames=(3, 6), size=(34, 28), progress=False)
+    microexpr.simulate(root, subjects=5, clips=40, frames=(3, 6), size=(34, 28), progress=False)
     return root
 
 
@@ -90,11 +90,11 @@ def test_wherever_it_lies(kind, table, features, bucket, tmp_path):
     with pytest.raises(StoreError, match="there is no feature store"):
         FeatureStore(where)
     clips = extract(table, where, **OPTIONS)
-    assert (clips.n_computed, clips.n_skipped) == (70, 0)
+    assert (clips.n_computed, clips.n_skipped) == (40, 0)
     for grid, X in features.items():
         np.testing.assert_array_equal(clips.features[grid], X)
     again = extract(table, where, **OPTIONS)
-    assert (again.n_computed, again.n_skipped) == (0, 70)
+    assert (again.n_computed, again.n_skipped) == (0, 40)
     store = FeatureStore(where)
     np.testing.assert_array_equal(store.load((2, 2), table[5:]), features[2, 2][5:])
     assert store.table["clip"].tolist() == table["clip"].tolist()
@@ -105,9 +105,9 @@ def test_wherever_it_lies(kind, table, features, bucket, tmp_path):
 def test_the_command_line_takes_a_url(root, bucket, capsys):
     url = f"{bucket}/command/x.zarr"
     assert main(["extract", "casme2", str(root), "--store", url, "--blocks", "2", "2"]) == 0
-    assert f"{url}: 70 clips described in 2 x 2 blocks" in capsys.readouterr().out
+    assert f"{url}: 40 clips described in 2 x 2 blocks" in capsys.readouterr().out
     assert main(["check", url]) == 0
-    assert "2x2 blocks: 70 whole" in capsys.readouterr().out
+    assert "2x2 blocks: 40 whole" in capsys.readouterr().out
 
 
 def test_what_cannot_be_reached_is_an_error_of_one_line(root, bucket, monkeypatch, capsys):
@@ -150,10 +150,10 @@ def test_dasks_workers_fill_a_store_together(place, table, features, cluster, bu
     broken.at[3, "frames"] = broken.at[3, "frames"][:1]
     with joblib.parallel_config(backend="dask"):
         clips = extract(broken, where, **OPTIONS)
-        assert (clips.n_computed, len(clips.problems)) == (69, 1)
+        assert (clips.n_computed, len(clips.problems)) == (39, 1)
         assert "1 frame" in str(clips.problems[0])
         clips = extract(table, where, **OPTIONS)
-        assert (clips.n_computed, clips.n_skipped) == (1, 69)
+        assert (clips.n_computed, clips.n_skipped) == (1, 39)
         in_memory = extract(table[:5], **OPTIONS)
     for grid, X in features.items():
         np.testing.assert_array_equal(clips.features[grid], X)
