@@ -123,9 +123,8 @@ def extract_and_evaluate(
         options = {name: value for name, value in (parameters or {}).items() if name != "pooling"}
         kept = extract(table, store, **chosen, pooling=pooling, n_jobs=n_jobs, progress=progress, **options)
         if kept.problems:
-            lines = "; ".join(map(str, kept.problems))
             count = f"{len(kept.problems)} clip{'s' * (len(kept.problems) > 1)} could not be described"
-            warnings.warn(f"{count}: {lines}", UserWarning, stacklevel=2)
+            warnings.warn(f"{count}: {'; '.join(map(str, kept.problems))}", UserWarning, stacklevel=2)
             settings, folds = _plan(kept.table, settings)
         assert kept.store is not None
         found = kept.store.digest(kept.table)
@@ -133,7 +132,6 @@ def extract_and_evaluate(
             raise ValueError(
                 f"the clips are not those that were evaluated: they hash to {found[:12]}, not {digest[:12]}"
             )
-        selection = table.attrs.get("selection")
         n_problems = len(table.attrs.get("problems", [])) + len(kept.problems)
         return _evaluate(
             _Source(kept.features.__getitem__, function, isinstance(pooling, str)),
@@ -144,7 +142,7 @@ def extract_and_evaluate(
             face=kept.store.mean_face(kept.table),
             data={
                 "sources": table.attrs.get("sources", []),
-                "classes": selection or "all",
+                "classes": table.attrs.get("selection") or "all",
                 "digest": found,
                 "parameters": kept.store.parameters,
             },
@@ -195,8 +193,7 @@ def evaluate(
     face : array-like of shape (height, width), optional
         Mean face, for `microexpr.plots.plot_face_parts`.
     n_jobs : int, optional
-        Number of processes, as in joblib; -1 uses every core. Whatever backend `joblib.parallel_config`
-        names is used instead, Dask's with all its workers. The result is the same, bit for bit.
+        Number of processes, as in joblib, whose backend may be another one, Dask's. The bits are the same.
     progress : bool, optional
         Show a progress bar; by default only when standard error is a terminal.
 
@@ -358,9 +355,8 @@ def _source_of(features: Any, blocks: Blocks | None) -> _Source:
     if isinstance(features, Mapping):
         names = [name for name in features if isinstance(name, str)]
         if names and len(features) > 1:
-            raise ValueError(
-                f"features are {', '.join(map(str, features))}; evaluate one: features[{names[0]!r}]"
-            )
+            there = ", ".join(map(str, features))
+            raise ValueError(f"features are {there}; evaluate one: features[{names[0]!r}]")
         load, name = _looked_up(features), names[0] if names else None
     elif callable(features):
         load, name = features, None
