@@ -14,7 +14,6 @@ process holds, and threads, are no other trial's.
 """
 
 import argparse
-import itertools
 import json
 import os
 import random
@@ -25,7 +24,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import deque
 from functools import partial
 from pathlib import Path
 
@@ -33,7 +31,6 @@ import zarr.storage._local as zarr_local
 from fault_trials import (
     CLIPS,
     GRIDS,
-    HANG,
     RIGHT,
     Child,
     fill,
@@ -42,10 +39,11 @@ from fault_trials import (
     look,
     mended,
     new_path,
+    run_trials,
+    slow_down,
     whole,
 )
 
-import microexpr
 from microexpr import _claims, _filling
 from microexpr.store import FeatureStore, StoreError
 
@@ -336,17 +334,12 @@ def kill_worker(seconds):
         LocalCluster(2, threads_per_worker=1, dashboard_address=None, silence_logs=50) as cluster,
         Client(cluster) as client,
     ):
-        client.run(slow_down)
+        client.run(slow_down, 0.1)
         victim = min(client.run(os.getpid).values())
         threading.Timer(seconds, os.kill, (victim, signal.SIGKILL)).start()
         with joblib.parallel_config(backend="dask"):
             done = fill(path, n_jobs=-1)
     return whole(path) if isinstance(done, int) else f"{done}"
-
-
-def slow_down():
-    described = microexpr._recipe.Recipe.describe
-    microexpr._recipe.Recipe.describe = lambda *arguments: (time.sleep(0.1), described(*arguments))[1]
 
 
 # -- damage -------------------------------------------------------------------------------------------------
@@ -487,17 +480,6 @@ def main():
     total = sum(map(len, lost.values()))
     print(f"{'all':{width}}  {sum(tried.values()):5}  {sum(tried.values()) - total:8}  {total:4}")
     return bool(total)
-
-
-def run_trials(trials, n):
-    """Yield what came of n trials, two at a time."""
-    running = deque()
-    for trial in itertools.islice(trials, n):
-        running.append(Child(trial))
-        if len(running) == 2:
-            yield running.popleft().result(5 * HANG)
-    for child in running:
-        yield child.result(5 * HANG)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """What the trials of fault_campaign.py have in common: processes, what is right, and what is not."""
 
+import itertools
 import os
 import pickle
 import re
@@ -9,6 +10,7 @@ import signal
 import tempfile
 import time
 import traceback
+from collections import deque
 from functools import partial
 from pathlib import Path
 
@@ -69,18 +71,34 @@ def forked(function, *arguments):
     return Child(function, *arguments).result()
 
 
+def run_trials(trials, n):
+    """Yield what came of n trials, two at a time."""
+    running = deque()
+    for trial in itertools.islice(trials, n):
+        running.append(Child(trial))
+        if len(running) == 2:
+            yield running.popleft().result(5 * HANG)
+    for child in running:
+        yield child.result(5 * HANG)
+
+
 # -- what is right ----------------------------------------------------------------------------------------
 
 
 def fill(path, table=None, slow=0.0, **options):
     """Extract; the clips take so many seconds each. Return how many were computed, or the StoreError."""
     if slow:
-        described = microexpr._recipe.Recipe.describe
-        microexpr._recipe.Recipe.describe = lambda *arguments: (time.sleep(slow), described(*arguments))[1]
+        slow_down(slow)
     try:
         return extract(RIGHT.clips if table is None else table, path, **OPTIONS | options).n_computed
     except (StoreError, OSError) as error:
         return error
+
+
+def slow_down(seconds):
+    """Let each clip take so much longer from now on."""
+    described = microexpr._recipe.Recipe.describe
+    microexpr._recipe.Recipe.describe = lambda *arguments: (time.sleep(seconds), described(*arguments))[1]
 
 
 class Right:

@@ -121,7 +121,11 @@ def check_attributes(raw: bytes | None, title: str) -> dict[str, Any]:
             f"{title}: zarr.json is damaged: it is no feature store's; extract into it again"
         )
     version = attributes.get("format_version")
-    if version != FORMAT_VERSION or isinstance(version, bool):
+    if not _is_count(version, 0, MOST_ROWS):
+        raise DamagedStoreError(
+            f"{title}: zarr.json is damaged: format_version is {_short(version)}; extract into it again"
+        )
+    if version != FORMAT_VERSION:
         raise StoreError(
             f"{title} is in format {version}; this version of microexpr reads format {FORMAT_VERSION}: "
             "extract into another path"

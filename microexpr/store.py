@@ -231,7 +231,7 @@ class FeatureStore:
         lines = []
         for identity, row, content in zip(identities(wanted), rows, contents, strict=True):
             if row < 0 or not content.any():
-                where = self._damage(None, np.array([row])) if row >= 0 else ""
+                where = self._damage(None, np.array([row])) if row >= 0 else " (no row in clips/identity)"
                 raise StoreError(
                     f"{self.path}: {'/'.join(identity)} is {_ABSENT}{where}; extract it again into it"
                 )
