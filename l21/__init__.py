@@ -12,8 +12,8 @@ from .solvers import L21Result, path, solve
 
 if TYPE_CHECKING:
     from ._blas import one_blas_thread as one_blas_thread
+    from ._parallel import received as received
     from ._parallel import share as share
-    from ._parallel import shared as shared
     from .losses import solve_logistic, solve_squared
     from .plots import plot_residuals
     from .selector import L21Selector
@@ -39,7 +39,7 @@ _MODULES = {
     # for microexpr, whose folds are spread as those of the selector are
     "one_blas_thread": "_blas",
     "share": "_parallel",
-    "shared": "_parallel",
+    "received": "_parallel",
     "plot_residuals": "plots",
     "solve_logistic": "losses",
     "solve_squared": "losses",

@@ -9,7 +9,7 @@ from joblib.parallel import get_active_backend
 
 
 def share(*arrays: Any) -> Any:
-    """Return what to give to every task of joblib, for `shared` to make the arrays of there.
+    """Return what to give to every task of joblib, for `received` to make the arrays of there.
 
     That is a tuple of them or, where Dask runs the tasks, its future: they are sent once, and every worker
     asks another one for its copy. What joblib's backend scatters by itself is lost with the last worker that
@@ -27,7 +27,7 @@ def share(*arrays: Any) -> Any:
         return client.submit(_tuple_of, *arrays, pure=False)
 
 
-def shared(data: Any) -> tuple[Any, ...]:
+def received(data: Any) -> tuple[Any, ...]:
     """Return the arrays that were given to `share`.
 
     A worker is given them for Dask's future. Where the cluster has one thread, joblib runs the tasks here.

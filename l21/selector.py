@@ -21,7 +21,7 @@ from sklearn.svm import SVC
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from ._blas import one_blas_thread
-from ._parallel import share, shared
+from ._parallel import received, share
 from ._samples import Samples, check_reach, plain_targets, target_kind
 from .losses import solve_logistic, solve_squared
 from .problem import (
@@ -330,7 +330,7 @@ class L21Selector(SelectorMixin, BaseEstimator):
         self, data: Any, kind: str, n_select: int | None, fold: tuple[NDArray, NDArray]
     ) -> list[float]:
         """Score one fold at every γ, from the smallest up, each started from the one before."""
-        X, y, weights, classes, gammas = shared(data)
+        X, y, weights, classes, gammas = received(data)
         # Weight 0 leaves a sample out of the test as well: its class may be in no other sample.
         train, test = (
             part[weights[part] > 0.0]

@@ -23,6 +23,7 @@ from ._wording import command_line, option
 
 # What NumPy, Numba and scikit-learn cost to import is paid by the commands that use them, not by --help.
 
+_process_ends = False  # after the command: what was stopped stays deaf to further signals until then
 _STOP = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
@@ -53,6 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run() -> None:
     """Run the command of this process, and end it."""
+    global _process_ends
+    _process_ends = True
     status = 128 + signal.SIGINT
     with suppress(KeyboardInterrupt):  # a second one
         status = main()
@@ -95,7 +98,8 @@ def _signals_stop() -> Iterator[_Received]:
         yield received
     finally:
         for number, handler in received.handled.items():
-            signal.signal(number, handler)
+            if not (_process_ends and signal.getsignal(number) is signal.SIG_IGN):
+                signal.signal(number, handler)
 
 
 def _status(error: BaseException, signals: list[int], name: str) -> int | None:

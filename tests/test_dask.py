@@ -100,6 +100,15 @@ def wait_until(condition, seconds=FIRST):
         time.sleep(0.02)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def no_scheduler_stays():
+    """Clients that end in another order than they began leave Dask's scheduler set, without a client."""
+    yield
+    import dask
+
+    dask.config.config.pop("scheduler", None)
+
+
 @pytest.fixture(scope="module")
 def module_folder(tmp_path_factory):
     return tmp_path_factory.mktemp("dask")

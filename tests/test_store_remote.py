@@ -20,6 +20,15 @@ from microexpr.store import FeatureStore, StoreError
 OPTIONS = {"blocks": [(2, 2), (2, 3)], "size": (32, 32)}
 
 
+@pytest.fixture(scope="module", autouse=True)
+def no_scheduler_stays():
+    """Clients that end in another order than they began leave Dask's scheduler set, without a client."""
+    yield
+    import dask
+
+    dask.config.config.pop("scheduler", None)
+
+
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
     root = tmp_path_factory.mktemp("data") / "casme2"

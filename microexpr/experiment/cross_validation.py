@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils import check_array, check_consistent_length
 
-from l21 import one_blas_thread, share, shared
+from l21 import one_blas_thread, received, share
 
 from .._progress import progress_bar
 from ..pipeline import make_classifier
@@ -149,7 +149,7 @@ def pooled(
 
 
 def _predict(data: Any, fold: tuple[NDArray, NDArray], classifier: BaseEstimator) -> NDArray:
-    (X, labels), (train, test) = shared(data), fold
+    (X, labels), (train, test) = received(data), fold
     with one_blas_thread():
         return clone(classifier).fit(X[train], labels[train]).predict(X[test])
 

@@ -14,7 +14,7 @@ from sklearn.model_selection import GroupKFold
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from l21 import L21Selector, one_blas_thread, share, shared
+from l21 import L21Selector, one_blas_thread, received, share
 
 from .._progress import progress_bar
 from .._warnings import ignore_user_warnings
@@ -167,7 +167,7 @@ def _fit(
 
     The same numbers as `make_classifier`'s Pipeline for each N and C, but one solve for all of them.
     """
-    (X, y), (train, test) = shared(data), fold
+    (X, y), (train, test) = received(data), fold
     classes = np.unique(y[train])
     predictions = np.full((len(n_features), len(Cs), len(test)), classes[0])
     if len(classes) < 2:  # only an inner fold can be such
