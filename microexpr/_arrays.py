@@ -40,7 +40,8 @@ class Arrays:
 
     def get(self, name: str) -> Any:
         """Return zarr's array of that name, opened once, or None."""
-        if name not in self._known:
+        array = self._known.get(name)  # a worker's threads share a store: another may `forget` meanwhile
+        if array is None:
             try:
                 if self._look_at(name) is None:
                     return None
@@ -48,10 +49,10 @@ class Arrays:
                 if not self.writable:
                     raise
                 return None
-            self._known[name] = zarr.open_array(
+            array = self._known[name] = zarr.open_array(
                 self.objects.zarr, path=name, mode="r+" if self.writable else "r", zarr_format=3
             )
-        return self._known[name]
+        return array
 
     def attributes(self, name: str) -> dict[str, Any]:
         """Return an array's attributes; none if it is not there."""

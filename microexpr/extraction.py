@@ -306,9 +306,10 @@ def _fill_part(
 def _opened(run: str, location: Location, parameters: dict[str, Any]) -> FeatureStore:
     """Open the store once for all chunks of a run that a process does: on S3 it takes 30 requests."""
     global _last_opened
-    if _last_opened is None or _last_opened[0] != run:
-        _last_opened = run, FeatureStore(location, "a", parameters)
-    return _last_opened[1]
+    opened = _last_opened  # a thread that works for another run may replace it at any time
+    if opened is None or opened[0] != run:
+        opened = _last_opened = run, FeatureStore(location, "a", parameters)
+    return opened[1]
 
 
 _last_opened: tuple[str, FeatureStore] | None = None

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -297,3 +298,41 @@ def test_claims_that_say_nothing(path, table, X, monkeypatch):
     assert FeatureStore(path).check(progress=False).claims
     assert extract(table, path, **OPTIONS).n_computed == 62
     assert_whole(path, table, X)
+
+
+@contextmanager
+def before_each_line(function, act):
+    """Do something before each line of a function, as another thread may at any time."""
+
+    def trace(frame, event, argument):
+        if frame.f_code is not function.__code__:
+            return None
+        act()
+        return trace
+
+    sys.settrace(trace)
+    try:
+        yield
+    finally:
+        sys.settrace(None)
+
+
+def test_a_worker_of_two_runs_never_takes_the_others_store(monkeypatch):
+    """Rows of one store written into another would be some other clip's."""
+    extraction = microexpr.extraction
+    monkeypatch.setattr(extraction, "FeatureStore", lambda location, *_: location)
+    monkeypatch.setattr(extraction, "_last_opened", None)
+
+    def other_run():
+        extraction._last_opened = "other", "store of the other"
+
+    with before_each_line(extraction._opened, other_run):
+        opened = extraction._opened("mine", "my store", {})
+    assert opened == "my store"
+
+
+def test_threads_that_share_a_store_look_at_it_anew(path, table, X):
+    extract(table, path, **OPTIONS)
+    store = FeatureStore(path)
+    with before_each_line(type(store.arrays).get, store.arrays.forget):
+        np.testing.assert_array_equal(store.load((2, 2), table), X)
