@@ -67,9 +67,8 @@ class Filling:
         self._frames = list(table["frames"])
         self._claims = Claims(store.objects, run)
         self._stats = np.zeros((len(table), 32), dtype=np.uint8)
-        self._open = set(
-            range(len(table))
-        )  # positions of which it is not known yet that nothing is to be done
+        # Positions of which it is not known yet that nothing is to be done.
+        self._open = set(range(len(table)))
         self._lacking: dict[int, list[Kind]] = {}
         self._at_work: dict[int, set[int]] = {}  # chunk of rows -> positions that are to come
         self._done: dict[int, list[tuple[int, ClipFeatures]]] = {}  # chunk -> not written yet
@@ -131,10 +130,9 @@ class Filling:
                     return []
                 self._look_at([k for k in self._lacking if self._rows[k] // CHUNK_ROWS == chunk])
                 self._at_work[chunk] = {k for k in self._lacking if self._rows[k] // CHUNK_ROWS == chunk}
-            kinds = list(self._lacking.get(position, [])) if position in self._at_work[chunk] else []
             if not self._at_work[chunk]:
                 self._end(chunk)
-            return kinds
+            return self._lacking.get(position, [])
 
     def add(self, position: int, clip: ClipFeatures) -> None:
         """Take in what was done; it is written with its chunk of rows, or in a few seconds."""

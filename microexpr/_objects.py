@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 from urllib.parse import urlsplit
@@ -129,13 +130,9 @@ class Objects:
         return [] if self.folder is None else list(self.folder.rglob("*.partial"))
 
     def _wait(self, work: Coroutine[Any, Any, Result]) -> Result:
-        """Wait for what zarr does in a thread of its own; what goes wrong with transport is an OSError."""
-        try:
+        """Wait for what zarr does in a thread of its own."""
+        with _transport_errors():
             return sync(work)
-        except (OSError, MemoryError, StoreError):
-            raise
-        except Exception as error:  # of botocore, aiohttp and the like
-            raise OSError(f"{type(error).__name__}: {error}") from error
 
 
 class _Guarded(WrapperStore[Store]):
@@ -144,29 +141,27 @@ class _Guarded(WrapperStore[Store]):
     async def get(self, key: str, *arguments: Any, **options: Any) -> Any:
         if isinstance(self._store, LocalStore):
             _check_file(self._store.root / key)
-        try:
+        with _transport_errors():
             return await self._store.get(key, *arguments, **options)
-        except (OSError, MemoryError):
-            raise
-        except Exception as error:
-            raise OSError(f"{type(error).__name__}: {error}") from error
 
     async def set(self, key: str, value: Any) -> None:
-        try:
+        with _transport_errors():
             try:
                 await self._store.set(key, value)
             except IsADirectoryError:
                 os.rmdir(self._store.root / key)
                 await self._store.set(key, value)
-        except (OSError, MemoryError):
-            raise
-        except Exception as error:
-            raise OSError(f"{type(error).__name__}: {error}") from error
 
 
-def is_url(location: Any) -> bool:
-    """Whether it is the URL of something that is no folder here."""
-    return isinstance(location, str) and "://" in location and not location.startswith("file://")
+@contextmanager
+def _transport_errors() -> Iterator[None]:
+    """Let what goes wrong with transport be an OSError, of whatever library it is."""
+    try:
+        yield
+    except (OSError, MemoryError, StoreError):
+        raise
+    except Exception as error:  # of botocore, aiohttp and the like
+        raise OSError(f"{type(error).__name__}: {error}") from error
 
 
 def _open_url(url: str) -> Store:

@@ -327,9 +327,9 @@ class FeatureStore:
                 elif not isinstance(kind, str) and "pooling" not in self.parameters:
                     # How long others are, or another pooling makes them, is known with the first clip.
                     self._kinds.require(kind, n, kind[0] * kind[1] * 256, parameters)
-            noted = [*self.versions, dict(versions)] if versions else self.versions
-            if dict(versions or {}) in self.versions:
-                noted = self.versions
+            noted = self.versions
+            if versions and dict(versions) not in noted:
+                noted = [*noted, dict(versions)]
             changed = {**self._attributes, "rows": n, "versions": noted}
             if changed != self._attributes:
                 self.objects.put("zarr.json", store_json(changed))
