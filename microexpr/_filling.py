@@ -96,10 +96,12 @@ class Filling:
                     finally:
                         self._claims.release_all()
 
-    def todo(self, progress: Callable[[list[int]], Iterable[int]] = iter) -> list[int]:
+    def todo(self, progress: Callable[[list[int]], Iterable[int]], waiting: Iterator[object]) -> list[int]:
         """Positions that lack something and are no other run's just now, in the order to take them.
 
         Empty when all is there. To be called again when they were taken in: others may not be done yet.
+        `progress` is put around the chunks that are looked at, `waiting` asked for an item at each look at
+        what others have.
         """
         while self._open:
             first, self._looked = not self._looked, True
@@ -114,6 +116,7 @@ class Filling:
             free = [k for k in order if self._claims.claim(str(self._rows[k] // CHUNK_ROWS))]
             if free:
                 return free
+            next(waiting)
             time.sleep(_WAIT)
         return []
 

@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
+from itertools import count
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
@@ -237,11 +238,14 @@ def _fill(
         return k, True
 
     def looked_at(chunks: Sequence[int]) -> Iterable[int]:
-        return progress_bar(chunks, "check", len(chunks), "chunk", progress and not run, leave=False)
+        return progress_bar(chunks, "check", len(chunks), "chunk", progress, leave=False)
+
+    def waiting() -> Iterator[int]:
+        yield from progress_bar(count(), "wait for other runs", None, "look", progress, leave=False)
 
     n_computed = 0
     with filling.running():
-        while todo := filling.todo(looked_at):
+        while todo := filling.todo(looked_at, waiting()):
             # As they come: of clips behind a long one, what is done is written.
             jobs = (delayed(describe_clip)(k) for k in todo)
             work = Parallel(n_jobs=n_jobs, require="sharedmem", return_as="generator_unordered")(jobs)

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from contextlib import contextmanager
 from functools import partial
@@ -297,6 +298,18 @@ def test_claims_that_say_nothing(path, table, X, monkeypatch):
     (path / "u/2x2/c/0/0").unlink()
     assert FeatureStore(path).check(progress=False).claims
     assert extract(table, path, **OPTIONS).n_computed == 62
+    assert_whole(path, table, X)
+
+
+def test_waiting_for_another_run_is_shown(path, table, X, capsys):
+    extract(table[:40], path, **OPTIONS)
+    other = microexpr._claims.Claims(FeatureStore(path, "a").objects)
+    assert other.claim("2")
+    done = threading.Timer(3.5, other.release, ["2"])
+    done.start()
+    extract(table, path, **OPTIONS | {"progress": True})
+    done.join()
+    assert "wait for other runs" in capsys.readouterr().err
     assert_whole(path, table, X)
 
 
