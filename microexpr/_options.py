@@ -43,6 +43,8 @@ DATASETS = (
     *("casme", "casme2", "smic", "smic-hs", "smic-vis", "smic-nir", "samm", "casme3", "casme3-c", "casme-sq"),
     *("samm-lv", "smic-e", "smic-e-hs", "smic-e-vis", "smic-e-nir", "mmew", "4dme", "manifest"),
 )
+#: Of `pooling.POOLINGS`, likewise.
+POOLINGS = ("rank", "mean", "mean+rank", "energy")
 _NAMED = f"{', '.join(DATASETS[:-1])} or {DATASETS[-1]}"
 
 
@@ -228,6 +230,13 @@ def _add_extraction(parser: argparse.ArgumentParser) -> None:
         type=int,
         metavar="N",
         help="resample each clip in time to N frames, linearly (default: as they are)",
+    )
+    parser.add_argument(
+        "--pooling",
+        choices=POOLINGS,
+        default="rank",
+        help="what makes one vector of a clip: rank pooling (%(default)s), the mean of its frames, both, of "
+        "which all the others can be had later, or the log length of rank pooling's u in each block",
     )
     parser.add_argument("--strict", action="store_true", help="fail if any clip cannot be read or described")
     _add_reading(parser)

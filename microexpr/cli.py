@@ -281,6 +281,7 @@ def _extract(options: argparse.Namespace) -> int:
             stabilise=options.stabilise,
             blur=options.blur,
             n_frames=options.frames,
+            pooling=options.pooling,
             n_jobs=options.jobs,
         )
     _say_once(caught)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from itertools import count
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from joblib import Parallel, delayed, effective_n_jobs
@@ -26,6 +26,7 @@ from .data.clips import check_options
 from .data.stabilisation import Stabilise
 from .features import Features, FrameFunction, as_blocks, as_features, as_json, name_and_parameters
 from .pipeline import Pooling, check_recipe, describe
+from .pooling import POOLINGS, PoolingName, can_be_derived, derive
 from .store import ALGORITHM, FeatureStore
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def extract(
     blur: float | None = None,
     n_frames: int | None = None,
     features: FrameFunction | Features | Sequence[FrameFunction | Features] | None = None,
-    pooling: Literal["rank"] | Pooling = "rank",
+    pooling: PoolingName | Pooling = "rank",
     n_jobs: int | None = -1,
     progress: bool | None = None,
     **options: Any,
@@ -111,9 +112,11 @@ def extract(
     features : callable, Features or list of those, optional
         What describes the frames instead of LTOGP, as in `microexpr.describe`; the frames are decoded once
         for all of a list. Each needs a name of its own (`microexpr.Features`).
-    pooling : "rank" or callable
+    pooling : {"rank", "mean", "mean+rank", "energy"} or callable
         What makes one vector of a clip's frames, as in `microexpr.describe`. A store notes its name, and the
-        keywords of a `functools.partial`.
+        keywords of a `functools.partial`. One that was made with "mean+rank" holds the others too, and one
+        with "rank" has "energy": what is missing in it is added as it was made, and what is asked for is
+        derived from it, the same bit by bit.
     n_jobs : int, optional
         Number of clips worked on at a time, in threads, as in joblib; -1 uses every core.
     progress : bool, optional
@@ -147,17 +150,18 @@ def extract(
     """
     _check_table(table)
     effective_n_jobs(n_jobs)  # raises here what `Parallel` would raise after the store was made
+    parameters = _parameters(blocks, size, stabilise, blur, n_frames, features, pooling, options)
+    kept_as = pooling if store is None else _pooling_in(store, pooling)
     recipe = Recipe(
         _functions(blocks, features),
         {"size": size, "stabilise": stabilise, "blur": blur, "n_frames": n_frames},
-        {**options, "pooling": pooling},
+        {**options, "pooling": kept_as},
         is_command_line(),
     )
-    parameters = _parameters(blocks, size, stabilise, blur, n_frames, features, pooling, options)
     if store is None:
         return _in_memory(table, recipe, n_jobs, progress)
 
-    kept = _open(store, parameters)
+    kept = _open(store, {**parameters, **_noted(kept_as)})
     from ._filling import clearing_up
 
     try:
@@ -171,7 +175,7 @@ def extract(
     problems = {k: _problem(table, k, what) for k, what in filled.problems.items()}
     _raise_if_none(table, problems)
     done = _without(table, problems)
-    stored = _Stored(kept, list(recipe.functions), done)
+    stored = _Stored(kept, recipe.functions, done, kept_as, pooling)
     return Extraction(stored, done, _in_order(problems), filled.n_computed, filled.n_skipped, kept)
 
 
@@ -327,19 +331,51 @@ def _shares_memory() -> bool:
 class _Stored(Mapping[Kind, NDArray[np.float64]]):
     """Features in a store, loaded when they are looked up."""
 
-    def __init__(self, store: FeatureStore, kinds: list[Kind], table: pd.DataFrame) -> None:
-        self._store, self._kinds, self._table = store, kinds, table
+    def __init__(
+        self,
+        store: FeatureStore,
+        functions: dict[Kind, Features | None],
+        table: pd.DataFrame,
+        kept_as: PoolingName | Pooling,
+        pooling: PoolingName | Pooling,
+    ) -> None:
+        self._store, self._functions, self._table = store, functions, table
+        self._kept_as, self._pooling = kept_as, pooling
 
     def __getitem__(self, kind: Kind) -> NDArray[np.float64]:
-        if kind not in self._kinds:
-            raise KeyError(kind)
-        return self._store.load(kind, self._table)
+        function = self._functions[kind]
+        X = self._store.load(kind, self._table)
+        if not isinstance(self._pooling, str) or not isinstance(self._kept_as, str):
+            return X
+        blocks = as_blocks(kind) if function is None else function.blocks
+        return derive(X, self._kept_as, self._pooling, blocks)
 
     def __iter__(self) -> Iterator[Kind]:
-        return iter(self._kinds)
+        return iter(self._functions)
 
     def __len__(self) -> int:
-        return len(self._kinds)
+        return len(self._functions)
+
+
+def _pooling_in(
+    store: str | os.PathLike[str] | FeatureStore, pooling: PoolingName | Pooling
+) -> PoolingName | Pooling:
+    """Return how a store's clips are pooled, if what is asked for can be derived from that."""
+    if not isinstance(pooling, str):
+        return pooling
+    try:
+        there = (store if isinstance(store, FeatureStore) else FeatureStore(store)).parameters
+    except (OSError, ValueError):  # none yet, or `_open` says what is wrong with it
+        return pooling
+    noted = there.get("pooling", "rank")
+    return noted if noted in POOLINGS and can_be_derived(noted, pooling) else pooling
+
+
+def _noted(pooling: PoolingName | Pooling) -> dict[str, Any]:
+    """Return what a store notes of a pooling, as JSON types: nothing of the paper's."""
+    if isinstance(pooling, str):
+        return {} if pooling == "rank" else {"pooling": pooling}
+    return {"pooling": as_json(name_and_parameters(pooling))}
 
 
 def _open(store: str | os.PathLike[str] | FeatureStore, parameters: dict[str, Any]) -> FeatureStore:
@@ -411,8 +447,6 @@ def _parameters(
     chosen = {"size": size, "stabilise": stabilise, "n_frames": n_frames, **defaults, **options}
     if blur:  # noted only then: stores made before there was one stay valid
         chosen["blur"] = float(blur)
-    if not isinstance(pooling, str):
-        chosen["pooling"] = name_and_parameters(pooling)
     return as_json(chosen)
 
 

@@ -20,10 +20,10 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 import ltogp
-import rankpool
 from l21 import L21Selector
 
 from .features import Features, FrameFunction, as_features, finite, name_and_parameters
+from .pooling import POOLINGS, PoolingName, check_blocks, pool
 
 __all__ = ["Description", "describe", "make_classifier"]
 
@@ -40,9 +40,9 @@ class Description(NamedTuple):
     V : ndarray of shape (T, d)
         v_1 to v_T, one row per frame.
     gap : float
-        Relative duality gap of rank pooling; NaN with another pooling.
+        Relative duality gap of rank pooling; NaN where the pooling has none in it.
     method : str
-        How rank pooling was solved (`rankpool.rank_svm`), or the name of another pooling.
+        How rank pooling was solved (`rankpool.rank_svm`), or the name of a pooling without it.
     """
 
     u: NDArray[np.float64]
@@ -53,6 +53,11 @@ class Description(NamedTuple):
     @property
     def scores(self) -> NDArray[np.float64]:
         """u^T v_t of each frame, shape (T,): rising with time where rank pooling could order the frames."""
+        if self.V.shape[1:] != self.u.shape:
+            raise ValueError(
+                f"this pooling makes {len(self.u)} numbers of {self.V.shape[1]} features: "
+                "frames have no scores"
+            )
         return self.V @ self.u
 
 
@@ -73,7 +78,7 @@ def describe(  # type: ignore[misc]  # the overloads don't repeat its options
     loss: Literal["hinge", "squared_hinge"] = "hinge",
     tol: float = 1e-6,
     features: FrameFunction | Features | None = None,
-    pooling: Literal["rank"] | Pooling = "rank",
+    pooling: PoolingName | Pooling = "rank",
     n_jobs: int | None = None,
     histograms: NDArray[np.float32] | None = None,
     full_output: bool = False,
@@ -101,9 +106,17 @@ def describe(  # type: ignore[misc]  # the overloads don't repeat its options
     features : callable or Features, optional
         What describes the frames instead of LTOGP: from frames (T, height, width) to v_1 to v_T, (T, d).
         `blocks`, `radius`, `mode` and `templates` are LTOGP's and have no part in it then.
-    pooling : "rank" or callable
-        What makes one vector of v_1 to v_T: rank pooling, or a function from (T, d) to (m,). `C`, `loss` and
-        `tol` are rank pooling's.
+    pooling : {"rank", "mean", "mean+rank", "energy"} or callable
+        What makes one vector of v_1 to v_T: rank pooling, which is the paper's; their mean; the mean and u
+        side by side, the mean first; or where on the face u is long,
+
+        .. math:: e_b = \log \max(\|u_b\|, 10^{-3} \max_{b'} \|u_{b'}\|)
+
+        for each block b, row of blocks by row of blocks. A block that stays as it is has u_b = 0, and so
+        counts as a thousandth of the longest: e_b grows by log s with every block where u is scaled by s, and
+        no block's rounding is taken for motion. A clip that stays as it is has u = 0, and log 2^-52 (-36.04)
+        everywhere. Other features need `Features.blocks` for it. Or a function from (T, d) to (m,). `C`,
+        `loss` and `tol` are rank pooling's.
     n_jobs : int, optional
         Number of threads for LTOGP; by default every core.
     histograms : ndarray of shape (T, blocks[0] * blocks[1] * 256), float32, optional
@@ -114,14 +127,16 @@ def describe(  # type: ignore[misc]  # the overloads don't repeat its options
     Returns
     -------
     ndarray of shape (blocks[0] * blocks[1] * 256,), float64
-        With other features (d,), with another pooling whatever it gives; with `full_output` a `Description`.
+        With other features (d,); with "mean+rank" twice as long, with "energy" (blocks[0] * blocks[1],), with
+        a function whatever it gives; with `full_output` a `Description`.
 
     Raises
     ------
     ValueError
         If `frames` is not three-dimensional, is a picture in colour, has fewer than 2 frames or some of
         different size, or holds NaN or infinity; if `features` or `pooling` returns another shape, NaN or
-        infinity; or if an option is given that has no part in the result.
+        infinity; if "energy" is asked for of features without blocks; or if an option is given that has no
+        part in the result.
     TypeError
         If the frames' dtype is not supported, `frames` is a masked array or paths, or `features` or `pooling`
         is none of those above.
@@ -137,6 +152,8 @@ def describe(  # type: ignore[misc]  # the overloads don't repeat its options
     >>> frames = np.random.default_rng(0).integers(0, 256, (10, 128, 128), dtype=np.uint8)
     >>> microexpr.describe(frames).shape
     (16384,)
+    >>> microexpr.describe(frames, pooling="energy").shape
+    (64,)
 
     Grey levels of a coarse grid instead of LTOGP, their mean over time instead of rank pooling:
 
@@ -172,10 +189,10 @@ def describe(  # type: ignore[misc]  # the overloads don't repeat its options
         name = name_and_parameters(pooling)[0]
         u = finite(np.asarray(pooling(V)), f"pooling {name}", "(m,)", 1).astype(np.float64)
         return Description(u, V, np.nan, name) if full_output else u
-    if not full_output:
-        return rankpool.rank_pool(V, C, loss=loss, tol=tol)
-    result = rankpool.rank_svm(V, C, loss=loss, tol=tol)
-    return Description(result.u, V, result.gap, result.method)
+    if features is not None:
+        blocks = as_features(features).blocks  # type: ignore[assignment]  # None: energy was refused
+    result = pool(V, pooling, blocks, C=C, loss=loss, tol=tol)
+    return Description(result.u, V, result.gap, result.method) if full_output else result.u
 
 
 def check_recipe(features: Any, pooling: Any, **options: Any) -> None:
@@ -183,13 +200,16 @@ def check_recipe(features: Any, pooling: Any, **options: Any) -> None:
     if features is not None:
         as_features(features)
         _refuse(options, ("blocks", "radius", "mode", "templates", "histograms"), "LTOGP", "features")
-    if isinstance(pooling, str):
-        if pooling != "rank":
-            raise ValueError(f'pooling is {pooling!r}; it must be "rank" or a function from (T, d) to (m,)')
-    elif not callable(pooling):
-        raise TypeError(f'pooling is {pooling!r}; it must be "rank" or a function from (T, d) to (m,)')
-    else:
+    named = isinstance(pooling, str)
+    if (named and pooling not in POOLINGS) or not (named or callable(pooling)):
+        names = ", ".join(f'"{name}"' for name in POOLINGS)
+        raise (ValueError if named else TypeError)(
+            f"pooling is {pooling!r}; it must be {names} or a function from (T, d) to (m,)"
+        )
+    if not named or pooling == "mean":
         _refuse(options, ("C", "loss", "tol"), "rank pooling", "pooling")
+    if named and pooling == "energy" and features is not None:
+        check_blocks(as_features(features).blocks, f"features {as_features(features).name}")
 
 
 def _refuse(options: Mapping[str, Any], names: tuple[str, ...], owner: str, instead: str) -> None:

@@ -82,7 +82,7 @@ def test_the_full_output(frames):
     ("options", "error", "message"),
     [
         ({"features": "lbp"}, TypeError, "^features is 'lbp'; it must be a function"),
-        ({"pooling": "max"}, ValueError, "^pooling is 'max'; it must be \"rank\" or a function"),
+        ({"pooling": "max"}, ValueError, r"^pooling is 'max'; it must be \"rank\", \"mean\""),
         ({"pooling": 3}, TypeError, "^pooling is 3"),
         ({"features": grid, "blocks": (4, 4)}, ValueError, "^blocks is an option of LTOGP"),
         ({"features": grid, "radius": 2}, ValueError, "^radius is an option of LTOGP"),
