@@ -5,9 +5,24 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from . import __version__
+from ._option_groups import (
+    NAMED,
+    POOLINGS,
+    FirstDataset,
+    add_classes,
+    add_damaged,
+    add_dask,
+    add_further_datasets,
+    add_preparation,
+    add_reading,
+    add_stabilisation,
+    jobs,
+    location,
+    number_of_features,
+)
 
 #: Options of `evaluate` that are fields of `experiment.Settings`, which has their defaults.
 SETTINGS = {
@@ -36,16 +51,6 @@ SETTINGS = {
     "n_resamples": {"type": int, "metavar": "R", "help": "of the bootstrap (10000)"},
     "seed": {"type": int, "help": "of the bootstrap (0)"},
 }
-
-
-#: Names of `data.DATASETS`, which would cost --help what NumPy costs to import.
-DATASETS = (
-    *("casme", "casme2", "smic", "smic-hs", "smic-vis", "smic-nir", "samm", "casme3", "casme3-c", "casme-sq"),
-    *("samm-lv", "smic-e", "smic-e-hs", "smic-e-vis", "smic-e-nir", "mmew", "4dme", "manifest"),
-)
-#: Of `pooling.POOLINGS`, likewise.
-POOLINGS = ("rank", "mean", "mean+rank", "energy")
-_NAMED = f"{', '.join(DATASETS[:-1])} or {DATASETS[-1]}"
 
 
 def make_parser(
@@ -102,8 +107,8 @@ def make_parser(
     describe.add_argument(
         "--margin", type=float, default=0.1, help="border around the face, as a fraction of it (%(default)s)"
     )
-    _add_damaged(describe)
-    _add_stabilisation(describe)
+    add_damaged(describe)
+    add_stabilisation(describe)
     describe.add_argument(
         "--blocks", type=int, nargs=2, default=(8, 8), metavar=("DOWN", "ACROSS"), help="(8 8)"
     )
@@ -131,35 +136,18 @@ def make_parser(
             "a data set -> the paper's tables and Fig. 4, with what makes them comparable",
         )
     )
-    return parser
-
-
-def jobs(text: str) -> int:
-    """Read a number of threads or processes: what joblib takes, and no more than a machine could start."""
-    try:
-        jobs = int(text)
-    except ValueError:
-        jobs = 0
-    if not -1000 <= jobs <= 1000 or jobs == 0:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not a number from 1 to 1000, or below 0 (-1: every core, -2: all but one)"
+    _add_training(
+        _command(
+            commands,
+            "train",
+            functions["train"],
+            "a data set -> a recogniser, with its scores on people left out",
         )
-    return jobs
-
-
-def location(text: str) -> Path | str:
-    """Read where a feature store lies: a path, but for URLs, whose slashes a path would lose."""
-    return text if "://" in text else Path(text)
-
-
-def _add_damaged(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--damaged",
-        choices=("raise", "keep"),
-        default="raise",
-        help="what to do with a video that is damaged: say so and stop, or warn and keep what can be read "
-        "(%(default)s)",
     )
+    _add_classification(
+        _command(commands, "classify", functions["classify"], "clips -> their classes, by a recogniser")
+    )
+    return parser
 
 
 def _add_cropping(parser: argparse.ArgumentParser) -> None:
@@ -168,7 +156,7 @@ def _add_cropping(parser: argparse.ArgumentParser) -> None:
         "source",
         nargs="+",
         metavar="SOURCE",
-        help=f"a video or folder of frames; or a data set ({_NAMED}) and its folder",
+        help=f"a video or folder of frames; or a data set ({NAMED}) and its folder",
     )
     parser.add_argument("out", type=Path, metavar="OUT", help="folder to write into; new or empty")
     parser.add_argument(
@@ -193,14 +181,14 @@ def _add_cropping(parser: argparse.ArgumentParser) -> None:
         "extra is installed)",
     )
     parser.add_argument("--frames", type=int, metavar="N", help="resample each clip in time to N frames")
-    _add_damaged(parser)
-    _add_reading(parser)
+    add_damaged(parser)
+    add_reading(parser)
     parser.add_argument("--jobs", type=jobs, default=-1, metavar="J", help="threads (-1: every core)")
 
 
 def _add_extraction(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("dataset", metavar="DATASET", help=_NAMED)
-    parser.add_argument("root", action=_Root, metavar="ROOT", help="its folder (manifest: its file)")
+    parser.add_argument("dataset", metavar="DATASET", help=NAMED)
+    parser.add_argument("root", action=FirstDataset, metavar="ROOT", help="its folder (manifest: its file)")
     parser.add_argument(
         "--store",
         type=location,
@@ -216,21 +204,7 @@ def _add_extraction(parser: argparse.ArgumentParser) -> None:
         metavar=("DOWN", "ACROSS"),
         help="(8 8); may be repeated, the frames are decoded once for all",
     )
-    parser.add_argument(
-        "--size",
-        type=int,
-        nargs=2,
-        default=(128, 128),
-        metavar=("HEIGHT", "WIDTH"),
-        help="that frames are resized to, pixels (128 128)",
-    )
-    _add_stabilisation(parser)
-    parser.add_argument(
-        "--frames",
-        type=int,
-        metavar="N",
-        help="resample each clip in time to N frames, linearly (default: as they are)",
-    )
+    add_preparation(parser)
     parser.add_argument(
         "--pooling",
         choices=POOLINGS,
@@ -239,25 +213,17 @@ def _add_extraction(parser: argparse.ArgumentParser) -> None:
         "which all the others can be had later, or the log length of rank pooling's u in each block",
     )
     parser.add_argument("--strict", action="store_true", help="fail if any clip cannot be read or described")
-    _add_reading(parser)
+    add_reading(parser)
     parser.add_argument("--jobs", type=jobs, default=-1, metavar="J", help="threads (-1: every core)")
-    _add_dask(parser)
+    add_dask(parser)
 
 
 def _add_evaluation(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("dataset", nargs="?", metavar="DATASET", help=_NAMED)
+    parser.add_argument("dataset", nargs="?", metavar="DATASET", help=NAMED)
     parser.add_argument(
-        "root", nargs="?", action=_Root, metavar="ROOT", help="its folder (manifest: its file)"
+        "root", nargs="?", action=FirstDataset, metavar="ROOT", help="its folder (manifest: its file)"
     )
-    parser.add_argument(
-        "--with",
-        dest="others",
-        nargs=2,
-        action=_With,
-        metavar=("DATASET", "ROOT"),
-        help="a further data set, for the protocols composite and cross; may be repeated, each with its own "
-        "options of reading behind it",
-    )
+    add_further_datasets(parser, "a further data set, for the protocols composite and cross")
     parser.add_argument(
         "--store",
         type=location,
@@ -271,29 +237,109 @@ def _add_evaluation(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="folder to write into (%(default)s)",
     )
-    parser.add_argument(
-        "--classes",
-        choices=("paper", "composite", "all"),
-        help="the paper's subset (default where it has one), negative, positive and surprise (default of "
-        "several data sets), or as coded",
-    )
+    add_classes(parser)
     parser.add_argument(
         "--from", dest="file", type=Path, metavar="FILE", help="repeat what this evaluation.json says"
     )
-    _add_reading(parser)
+    add_reading(parser)
     for name, keywords in SETTINGS.items():
         parser.add_argument(f"--{name.replace('_', '-')}", default=None, **keywords)  # type: ignore[arg-type]
     parser.add_argument("--jobs", type=jobs, default=-1, metavar="J", help="processes (-1: every core)")
-    _add_dask(parser)
+    add_dask(parser)
 
 
-def _add_dask(parser: argparse.ArgumentParser) -> None:
+def _add_training(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("dataset", metavar="DATASET", help=NAMED)
+    parser.add_argument("root", action=FirstDataset, metavar="ROOT", help="its folder (manifest: its file)")
+    add_further_datasets(parser, "a further data set to train on")
+    add_classes(parser)
     parser.add_argument(
-        "--dask",
-        metavar="ADDRESS",
-        help="work on the workers of this scheduler, tcp://HOST:8786 or its scheduler file; they say how "
-        "many tasks they take at a time, and --jobs does not count",
+        "--model", type=Path, required=True, metavar="FILE", help="to write the recogniser into"
     )
+    parser.add_argument(
+        "--store",
+        type=location,
+        metavar="STORE",
+        help="feature store to use and fill, a folder or a URL (default: a temporary one)",
+    )
+    parser.add_argument(
+        "--recipe",
+        choices=("paper", "auto"),
+        default="paper",
+        help="what holds for options that are not given: the paper's values (default), or a choice among "
+        "several, by the clips of people left out",
+    )
+    group = parser.add_argument_group("recipe", "Of several values one is chosen inside the training folds.")
+    group.add_argument(
+        "--pooling",
+        nargs="+",
+        choices=POOLINGS,
+        help='"rank" (the paper\'s, default), "mean", both, "energy"',
+    )
+    group.add_argument(
+        "--n-features",
+        nargs="+",
+        type=number_of_features,
+        metavar="N",
+        help="features to select, or all (casme 325, others 450)",
+    )
+    group.add_argument(
+        "--gamma", nargs="+", type=float, metavar="G", help="weight of the loss in Eq. (4) (1)"
+    )
+    group.add_argument("--C", nargs="+", type=float, metavar="C", help="penalty of the SVM (1)")
+    group.add_argument(
+        "--classifier",
+        choices=("svm", "lda"),
+        default="svm",
+        help="linear SVM (default), or discriminant analysis with shrinkage",
+    )
+    group.add_argument(
+        "--class-weight", choices=("balanced",), help="let rare classes count as much as others (default: no)"
+    )
+    group.add_argument(
+        "--blocks", type=int, nargs=2, default=(8, 8), metavar=("DOWN", "ACROSS"), help="(8 8)"
+    )
+    add_preparation(parser, size=None)
+    parser.add_argument(
+        "--n-splits", type=int, metavar="K", help="leave out a K-th of the subjects (default: one subject)"
+    )
+    parser.add_argument(
+        "--inner-splits",
+        type=int,
+        default=5,
+        metavar="K",
+        help="folds, by subject, to choose by (%(default)s)",
+    )
+    add_reading(parser)
+    parser.add_argument("--jobs", type=jobs, default=-1, metavar="J", help="threads (-1: every core)")
+    add_dask(parser)
+
+
+def _add_classification(parser: argparse.ArgumentParser) -> None:
+    parser.usage = "microexpr classify [options] FILE (CLIP ... | DATASET ROOT)"
+    parser.add_argument("model", type=Path, metavar="FILE", help="what `microexpr train` wrote")
+    parser.add_argument(
+        "clips",
+        nargs="+",
+        metavar="CLIP",
+        help=f"videos, folders of frames, folders of these; or a data set ({NAMED}) and its folder",
+    )
+    parser.add_argument(
+        "--face",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="crop clips to the face, or not (default: as the model's; where these were faces, videos yes, "
+        "folders no)",
+    )
+    add_damaged(parser)
+    parser.add_argument("--json", action="store_true", help="print it as JSON")
+    parser.add_argument(
+        "--csv", type=Path, metavar="FILE", help="write a table of all that is said into FILE"
+    )
+    parser.add_argument("--pictures", type=Path, metavar="DIR", help="write a picture of each clip into DIR")
+    add_classes(parser)
+    add_reading(parser)
+    parser.add_argument("--jobs", type=jobs, default=-1, metavar="J", help="threads (-1: every core)")
 
 
 def _command(commands, name, function, text):  # type: ignore[no-untyped-def]
@@ -343,67 +389,6 @@ def _add_simulation(
     )
     group.add_argument("--seed", type=int, default=0, help="(%(default)s)")
     parser.add_argument("--jobs", type=jobs, default=-1, metavar="J", help="threads (-1: every core)")
-
-
-def _add_stabilisation(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--stabilise",
-        choices=("tiles", "subpixel"),
-        help="move every frame back onto the first, by phase correlation: the median over tiles of a frame, "
-        "or the whole frame's (default: off)",
-    )
-    parser.add_argument(
-        "--blur", type=float, metavar="PIXELS", help="blur frames by this standard deviation (default: off)"
-    )
-
-
-def _add_reading(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group(
-        "reading", "Of the data set that was named last before the option, or else of the first."
-    )
-
-    def add(*names: str, **keywords: Any) -> None:
-        group.add_argument(*names, action=_Reading, default=argparse.SUPPRESS, **keywords)
-
-    add("--sheet", metavar="FILE", help="its spreadsheet")
-    add("--cropped", nargs=0, const=True, help="its cropped frames (default, if both are there)")
-    add("--raw", nargs=0, dest="cropped", const=False, help="its raw frames")
-    add("--tree", metavar="FOLDER", help="its folder of subjects, where there are several: path or end of it")
-    add("--expressions", choices=("micro", "macro", "all"), help="of long videos (micro)")
-    add("--allow-gaps", nargs=0, const=True, help="keep clips that lack frames on disk; CAS(ME)3 needs it")
-    add("--whole-folder", nargs=0, const=True, help="all of a folder is the clip, whatever the sheet says")
-    add("--camera", type=str.upper, choices=("HS", "VIS", "NIR"), help="SMIC's (HS)")
-    add("--follow-outside", nargs=0, const=True, help="read what a manifest names outside of its folder too")
-    add("--encoding", metavar="NAME", help="of a manifest: gbk, cp1252 and the like")
-
-
-class _Root(argparse.Action):
-    """The first data set: what follows are options of it."""
-
-    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
-        setattr(namespace, self.dest, values)
-        if values is not None:
-            namespace.named_last = None
-
-
-class _With(argparse.Action):
-    """A further data set: what follows are options of it."""
-
-    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
-        namespace.named_last = {}
-        namespace.others = [*(namespace.others or []), (*values, namespace.named_last)]
-
-
-class _Reading(argparse.Action):
-    """An option of the data set named last."""
-
-    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
-        named_last = getattr(namespace, "named_last", None)
-        if named_last is None:
-            if not hasattr(namespace, "reading"):
-                namespace.reading = {}
-            named_last = namespace.reading
-        named_last[self.dest] = self.const if self.nargs == 0 else values
 
 
 class _Parser(argparse.ArgumentParser):

@@ -17,6 +17,7 @@ from ._checks import physical_memory
 from ._store_format import ClipFeatures, Kind
 from .data import VideoFrames
 from .data.clips import read_frames, read_frames_and_digest
+from .data.cropping import read_cropped
 from .data.stabilisation import PER_GREY_LEVEL, Grey
 from .features import Features, as_blocks
 from .pipeline import describe
@@ -40,10 +41,12 @@ class Recipe(NamedTuple):
     ) -> ClipFeatures | str:
         """Describe one clip, with what a store keeps of it if asked, or say what is wrong with it."""
         try:
-            if for_store:
-                stack, content = read_frames_and_digest(frames, **self.reading)
+            if self.reading["crop"]:
+                stack, content = read_cropped(frames, **self.reading)
+            elif for_store:
+                stack, content = read_frames_and_digest(frames, **_uncropped(self.reading))
             else:
-                stack, content = read_frames(frames, **self.reading, progress=False), b""
+                stack, content = read_frames(frames, **_uncropped(self.reading), progress=False), b""
             rows: dict[Kind, NDArray[np.float64]] = {}
             for kind in kinds:
                 function = self.functions[kind]
@@ -61,7 +64,8 @@ class Recipe(NamedTuple):
             return str(error) or type(error).__name__
         except Exception as error:  # out of memory, and whatever else a library makes of one clip
             return f"{type(error).__name__}: {' '.join(str(error).split())}"
-        return ClipFeatures(rows, content, len(stack), _mean(stack) if for_store else np.empty(0, np.uint8))
+        mean = mean_frame(stack) if for_store else np.empty(0, np.uint8)
+        return ClipFeatures(rows, content, len(stack), mean)
 
 
 def other_length(clip: ClipFeatures, lengths: dict[Kind, int]) -> str:
@@ -79,11 +83,15 @@ def absolute(frames: Any) -> Any:
     return [os.path.abspath(path) for path in frames]
 
 
-def _mean(frames: Grey) -> NDArray[np.uint8]:
+def mean_frame(frames: Grey) -> NDArray[np.uint8]:
     """Mean frame in grey levels of 8 bits."""
     unit = PER_GREY_LEVEL if frames.dtype == np.uint16 else 1
     mean = np.rint(frames.sum(axis=0, dtype=np.uint64) / (unit * len(frames)))
     return np.minimum(mean, 255).astype(np.uint8)
+
+
+def _uncropped(reading: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in reading.items() if name != "crop"}
 
 
 def _memory(n_frames: int, blocks: Any) -> NDArray[np.float32]:

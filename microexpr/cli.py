@@ -15,9 +15,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ._command_line import check_parent, matplotlib_is_there, reading_of, say_once
 from ._dask import on_dask
-from ._extras import is_installed, require
+from ._extras import require
 from ._options import SETTINGS, make_parser
+from ._recognition_commands import classify, train
 from ._temporary import remove_temporary_folders, temporary_folder
 from ._wording import command_line, option
 
@@ -130,11 +132,12 @@ def _nobody_reads() -> bool:
 
 def _parser() -> argparse.ArgumentParser:
     functions = {"demo": _demo, "simulate": _simulate, "describe": _describe, "crop": _crop}
-    return make_parser({**functions, "extract": _extract, "check": _check, "evaluate": _evaluate})
+    functions |= {"extract": _extract, "check": _check, "evaluate": _evaluate}
+    return make_parser({**functions, "train": train, "classify": classify})
 
 
 def _demo(options: argparse.Namespace) -> None:
-    _check_parent(options.out)
+    check_parent(options.out)
     if options.out.is_dir():
         raise IsADirectoryError(f"{options.out} is a folder; --out is the file to write")
     require("this command", "datasets")
@@ -162,7 +165,7 @@ def _demo(options: argparse.Namespace) -> None:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             results[name] = loso(X, y, subjects, classifier)
-        _say_once(caught)
+        say_once(caught)
 
     labels, counts = np.unique(y, return_counts=True)
     faces = f"portraits from {options.faces}" if options.faces else "drawn faces"
@@ -191,7 +194,7 @@ def _simulate(options: argparse.Namespace) -> None:
 def _describe(options: argparse.Namespace) -> None:
     path = Path(options.path)
     prefix = options.out or (path.resolve().name if path.is_dir() else path.stem)
-    _check_parent(prefix)
+    check_parent(prefix)
     import numpy as np
 
     from .data import read_clip
@@ -208,7 +211,7 @@ def _describe(options: argparse.Namespace) -> None:
             blur=options.blur,
             damaged=options.damaged,
         )
-    _say_once(caught)
+    say_once(caught)
     try:
         clip = describe(frames, blocks=options.blocks, C=options.C, full_output=True)
     except ValueError as error:
@@ -220,7 +223,7 @@ def _describe(options: argparse.Namespace) -> None:
         f"{options.path}: {len(frames)} frames -> u of length {len(clip.u)}, {clip.method}, relative"
         f" duality gap {clip.gap:.1e}, {time.perf_counter() - started:.1f} s\nwrote {prefix}.npz"
     )
-    if _matplotlib_is_there():
+    if matplotlib_is_there():
         from .plots import plot_description
 
         title = f"{path.resolve().name}: LTOGP and rank pooling"
@@ -237,11 +240,11 @@ def _crop(options: argparse.Namespace) -> int:
 
     source, problems = options.source[0], []
     if len(options.source) == 2:
-        source = read_dataset(*options.source, **_reading(options))
+        source = read_dataset(*options.source, **reading_of(options))
         problems = source.attrs["problems"]
         print(report(source) + "\n", flush=True)
-    elif _reading(options):
-        raise ValueError(f"{option(next(iter(_reading(options))))} is of a data set: give DATASET ROOT OUT")
+    elif reading_of(options):
+        raise ValueError(f"{option(next(iter(reading_of(options))))} is of a data set: give DATASET ROOT OUT")
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         cropped = crop_clips(
@@ -254,7 +257,7 @@ def _crop(options: argparse.Namespace) -> int:
             damaged=options.damaged,
             n_jobs=options.jobs,
         )
-    _say_once(caught)
+    say_once(caught)
     print(cropped)
     print(f"wrote {', '.join(map(str, cropped.sheets))}")
     return 1 if cropped.problems or problems else 0
@@ -269,7 +272,7 @@ def _extract(options: argparse.Namespace) -> int:
     started = time.perf_counter()
     path = options.store or Path(f"{options.dataset.lower()}.zarr")
     blocks = options.blocks or [(8, 8)]
-    table = read_dataset(options.dataset, options.root, strict=options.strict, **_reading(options))
+    table = read_dataset(options.dataset, options.root, strict=options.strict, **reading_of(options))
     print(report(table), flush=True)
     with on_dask(options.dask), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -284,7 +287,7 @@ def _extract(options: argparse.Namespace) -> int:
             pooling=options.pooling,
             n_jobs=options.jobs,
         )
-    _say_once(caught)
+    say_once(caught)
     grids = ", ".join(f"{down} x {across}" for down, across in dict.fromkeys(map(tuple, blocks)))
     print(
         f"\n{path}: {clips.n_computed} clips described in {grids} blocks, "
@@ -316,7 +319,7 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    _check_parent(options.out)
+    check_parent(options.out)
     require("this command", "datasets", "store")
     from .data import report
     from .experiment import Settings, extract_and_evaluate, read, repeat, save_evaluation
@@ -324,9 +327,9 @@ def _evaluate(options: argparse.Namespace) -> None:
     started = time.perf_counter()
     if (options.dataset is None) != (options.root is None):
         raise ValueError(f"{options.dataset} needs its folder: microexpr evaluate DATASET ROOT")
-    if options.dataset is None and _reading(options):
-        raise ValueError(f"{option(next(iter(_reading(options))))} is of which data set? Give DATASET ROOT")
-    first = [(options.dataset, options.root, _reading(options))] if options.dataset else []
+    if options.dataset is None and reading_of(options):
+        raise ValueError(f"{option(next(iter(reading_of(options))))} is of which data set? Give DATASET ROOT")
+    first = [(options.dataset, options.root, reading_of(options))] if options.dataset else []
     sources = [*first, *(options.others or [])]
     given = {name: getattr(options, name) for name in SETTINGS if getattr(options, name) is not None}
     differences: list[str] = []
@@ -346,9 +349,9 @@ def _evaluate(options: argparse.Namespace) -> None:
             table = read(sources, options.classes)
             print(report(table) + "\n", flush=True)
             evaluation = extract_and_evaluate(table, settings, store=options.store, n_jobs=options.jobs)
-    _say_once(caught)
+    say_once(caught)
     written = save_evaluation(evaluation, options.out)
-    if _matplotlib_is_there():
+    if matplotlib_is_there():
         from . import plots
 
         written += plots.save_evaluation(evaluation, options.out)
@@ -360,12 +363,8 @@ def _evaluate(options: argparse.Namespace) -> None:
         print(f"the same as {options.file}, bit for bit")
 
 
-def _reading(options: argparse.Namespace) -> dict[str, Any]:
-    return getattr(options, "reading", {})
-
-
 def _save_confusions(results: dict, path: Path) -> None:
-    if not _matplotlib_is_there():
+    if not matplotlib_is_there():
         return
     from matplotlib.figure import Figure
 
@@ -377,33 +376,6 @@ def _save_confusions(results: dict, path: Path) -> None:
     figure.suptitle("LOSO on simulated clips")
     figure.savefig(path, dpi=150)
     print(f"wrote {path}")
-
-
-def _check_parent(path: str | Path) -> None:
-    """Raise before the work is done rather than after it."""
-    folder = Path(path).parent
-    if not folder.is_dir():
-        raise FileNotFoundError(f"{folder}: no such folder to write into")
-    if not os.access(folder, os.W_OK):
-        raise PermissionError(f"{folder.resolve()}: this folder may not be written into; --out names another")
-
-
-def _matplotlib_is_there() -> bool:
-    if not is_installed("plot"):
-        print("no plot: install microexpr[plot] for one", file=sys.stderr)
-    return is_installed("plot")
-
-
-def _say_once(caught: list[warnings.WarningMessage]) -> None:
-    """Print a warning that several folds gave once, with how many gave it."""
-    by_place: dict[tuple[str, int], list[str]] = {}
-    for warning in caught:
-        if issubclass(warning.category, DeprecationWarning | PendingDeprecationWarning):
-            continue  # a library's, for those who call it
-        by_place.setdefault((warning.filename, warning.lineno), []).append(str(warning.message))
-    for messages in by_place.values():
-        more = f" (and {len(messages) - 1} more like it)" if len(messages) > 1 else ""
-        print(f"warning: {messages[0]}{more}", file=sys.stderr)
 
 
 def _simulation(options: argparse.Namespace) -> dict:

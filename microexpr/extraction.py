@@ -23,6 +23,7 @@ from ._store_format import CHUNK_ROWS, Blocks, Kind
 from ._wording import command_line, is_command_line
 from .data import Problem
 from .data.clips import check_options
+from .data.cropping import Crop, check_crop
 from .data.stabilisation import Stabilise
 from .features import Features, FrameFunction, as_blocks, as_features, as_json, name_and_parameters
 from .pipeline import Pooling, check_recipe, describe
@@ -83,6 +84,7 @@ def extract(
     *,
     blocks: Blocks | Sequence[Blocks] = (8, 8),
     size: tuple[int, int] = (128, 128),
+    crop: Crop | None = None,
     stabilise: Stabilise | None = None,
     blur: float | None = None,
     n_frames: int | None = None,
@@ -107,6 +109,9 @@ def extract(
         Number of blocks down and across; the frames are decoded once for all of a list.
     size : (int, int)
         Height and width that every frame is resized to, in pixels.
+    crop : {"face", "eyes"}, optional
+        Cut the face out of every clip by its box, or so that its eyes are level and at fixed places, as
+        `microexpr.data.crop_frames` does; by default the clips are faces already.
     stabilise, blur, n_frames
         As in `microexpr.read_clip`; off by default.
     features : callable, Features or list of those, optional
@@ -150,11 +155,11 @@ def extract(
     """
     _check_table(table)
     effective_n_jobs(n_jobs)  # raises here what `Parallel` would raise after the store was made
-    parameters = _parameters(blocks, size, stabilise, blur, n_frames, features, pooling, options)
+    parameters = _parameters(blocks, size, crop, stabilise, blur, n_frames, features, pooling, options)
     kept_as = pooling if store is None else _pooling_in(store, pooling)
     recipe = Recipe(
         _functions(blocks, features),
-        {"size": size, "stabilise": stabilise, "blur": blur, "n_frames": n_frames},
+        {"size": size, "crop": crop, "stabilise": stabilise, "blur": blur, "n_frames": n_frames},
         {**options, "pooling": kept_as},
         is_command_line(),
     )
@@ -424,6 +429,7 @@ def _functions(blocks: Any, features: Any) -> dict[Kind, Features | None]:
 def _parameters(
     blocks: Any,
     size: tuple[int, int],
+    crop: Any,
     stabilise: Any,
     blur: Any,
     n_frames: Any,
@@ -435,6 +441,7 @@ def _parameters(
     if size is None:
         raise ValueError("size is None; features of frames of different sizes would not compare")
     check_options(stabilise, n_frames, size, blur)
+    check_crop(crop)
     # Of `describe`, and no parameter of the features or an argument of `extract`.
     others = ("frames", "blocks", "n_jobs", "histograms", "full_output", "features", "pooling")
     signature = inspect.signature(describe).parameters.items()
@@ -447,6 +454,8 @@ def _parameters(
     chosen = {"size": size, "stabilise": stabilise, "n_frames": n_frames, **defaults, **options}
     if blur:  # noted only then: stores made before there was one stay valid
         chosen["blur"] = float(blur)
+    if crop:
+        chosen["crop"] = crop
     return as_json(chosen)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -243,13 +243,30 @@ class FeatureStore:
 
         Of all clips that are described, if no table is given; else each of the table has to be.
         """
+        total, n = np.zeros(self.parameters["size"]), 0
+        for _, faces in self._mean_frames(table):
+            total += faces.sum(axis=0, dtype=float)
+            n += len(faces)
+        return total / n
+
+    def mean_frames(self, table: pd.DataFrame) -> NDArray[np.uint8]:
+        """Mean frame of each clip of a table, in grey levels, shape (n, height, width)."""
+        means = np.empty((len(table), *self.parameters["size"]), np.uint8)
+        for positions, faces in self._mean_frames(table):
+            means[positions] = faces
+        return means
+
+    def _mean_frames(
+        self, table: pd.DataFrame | None
+    ) -> Iterator[tuple[NDArray[np.intp], NDArray[np.uint8]]]:
+        """Yield positions and mean frames, some at a time; raise if there are none, or not all asked for."""
         from ._arrays import checksums, spans
 
-        rows = self._rows(table)
+        rows, n = self._rows(table), 0
         absent = int((rows < 0).sum())
-        rows = rows[rows >= 0]
-        total, n = np.zeros(self.parameters["size"]), 0
-        for _, _, positions in spans(rows, CHUNK_ROWS, total.size):
+        kept = np.flatnonzero(rows >= 0)
+        rows = rows[kept]
+        for _, _, positions in spans(rows, CHUNK_ROWS, int(np.prod(self.parameters["size"]))):
             faces = self.arrays.read("frames/mean", rows[positions])
             crc = self.arrays.read("frames/crc", rows[positions])
             # Also of a clip that has a content and no checksum: that of frames/crc is lost, or comes next.
@@ -260,15 +277,14 @@ class FeatureStore:
                 raise DamagedStoreError(
                     f"{self.path}: frames/mean is damaged{where}; extract the data set into it again"
                 )
-            total += faces[there].sum(axis=0, dtype=float)
             n += int(there.sum())
+            yield kept[positions[there]], faces[there]
         absent += len(rows) - n
         if not n or (table is not None and absent):
             which = f"{absent} of these clips" if n else "these clips"
             raise StoreError(
                 f"{self.path} has no mean frame (frames/mean) of {which}; extract them again into it"
             )
-        return total / n
 
     def check(self, progress: bool | None = None) -> StoreReport:
         """Read everything in it and say what is there, and what is stale or damaged.

@@ -200,7 +200,7 @@ def read_frames(
 
 def read_frames_and_digest(
     paths: Sequence[str | os.PathLike[str]] | VideoFrames,
-    size: tuple[int, int],
+    size: tuple[int, int] | None,
     *,
     stabilise: Stabilise | None = None,
     blur: float | None = None,

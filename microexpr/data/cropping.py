@@ -11,7 +11,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from numbers import Real
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from joblib import Parallel, delayed, effective_n_jobs
@@ -24,13 +24,23 @@ from ._eyes import Point, align, find_eyes, has_cascades
 from ._images import IMAGES
 from ._reading import Problem, counted
 from ._video_parts import VideoFrames
-from .clips import Damaged, check_options, find_face, read_clip, read_frames, resize
-from .stabilisation import Grey, resample
+from .clips import (
+    Damaged,
+    check_options,
+    find_face,
+    read_clip,
+    read_frames,
+    read_frames_and_digest,
+    resize,
+)
+from .stabilisation import Grey, Stabilise, resample, settle
 
 if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["Cropping", "Placement", "crop_clips", "crop_frames"]
+
+Crop = Literal["face", "eyes"]
 
 _COLUMNS = ("folder", "subject", "emotion", "clip", "dataset", "onset", "apex", "offset", "action_units")
 _PLACED = (
@@ -272,6 +282,32 @@ def crop_frames(
         cut = (frame[top : top + height, left : left + width] for frame in frames)
         return np.stack([resize(np.ascontiguousarray(part), size) for part in cut]), placement
     return align(frames, placement.eyes, size, eyes_at), placement
+
+
+def read_cropped(
+    frames: Sequence[str | os.PathLike[str]] | VideoFrames,
+    size: tuple[int, int],
+    crop: Crop,
+    stabilise: Stabilise | None = None,
+    blur: float | None = None,
+    n_frames: int | None = None,
+) -> tuple[Grey, bytes]:
+    """Read a clip's frames as `read_frames_and_digest` does, with its face cut out as `crop_frames` does."""
+    if isinstance(frames, VideoFrames):
+        frames = replace(frames, face=False)  # the face is looked for here
+    whole, content = read_frames_and_digest(frames, None)
+    return settle(crop_as(whole, size, crop), stabilise, blur, n_frames), content
+
+
+def crop_as(frames: Any, size: tuple[int, int], crop: Crop) -> Any:
+    """Cut a clip's face out by its box or its eyes."""
+    return crop_frames(frames, size=size, eyes=crop == "eyes")[0]
+
+
+def check_crop(crop: Any) -> None:
+    """Raise a ValueError unless it is None, "face" or "eyes"."""
+    if crop is not None and not (isinstance(crop, str) and crop in ("face", "eyes")):
+        raise ValueError(f'crop is {crop!r}; it must be "face", "eyes" or None')
 
 
 class _Cropped(NamedTuple):

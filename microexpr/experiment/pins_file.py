@@ -34,6 +34,7 @@ from .._json_fields import (
     shown,
 )
 from ..data.clips import check_options
+from ..data.cropping import check_crop
 from ..data.datasets import check_source
 from ..features import as_json
 from ..pipeline import describe
@@ -52,7 +53,7 @@ def read_pins(path: Path) -> tuple[dict[str, Any], Settings]:
     """Read an evaluation.json, and the settings in it; raise a ValueError that names the file and the field.
 
     What its first version had must be there. Later ones added `classifier`, options of sources, and the
-    parameters `blur` and `pooling`. What no version writes is refused.
+    parameters `blur`, `crop` and `pooling`. What no version writes is refused.
     """
     if not path.exists() or path.is_dir():
         raise FileNotFoundError(f"{path}: no such file; `microexpr evaluate` writes one, evaluation.json")
@@ -96,6 +97,7 @@ def check_parameters(parameters: Mapping[str, Any]) -> None:
     try:
         stabilise, n_frames, size = (parameters[name] for name in ("stabilise", "n_frames", "size"))
         check_options(stabilise, n_frames, size, parameters.get("blur"))
+        check_crop(parameters.get("crop"))
     except ValueError as error:
         raise WrongField(f"data.parameters.{shortened(str(error))}") from error
     for name, parameter in inspect.signature(describe).parameters.items():
@@ -156,7 +158,7 @@ def _source(value: Any, field: str) -> None:
 # Of `extract` and `describe`, as a store notes them.
 _DESCRIBED = ("radius", "mode", "templates", "C", "loss", "tol")
 _PARAMETERS = {"size": list_of(COUNT, 2), **dict.fromkeys(("stabilise", "n_frames", *_DESCRIBED), anything)}
-_LATER_PARAMETERS = dict.fromkeys(("blur", "pooling"), anything)
+_LATER_PARAMETERS = dict.fromkeys(("blur", "crop", "pooling"), anything)
 PARAMETERS = fields(_PARAMETERS, _LATER_PARAMETERS)
 
 # Options of the readers of `microexpr.data`.

@@ -1,0 +1,43 @@
+"""What the commands have in common."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+from ._extras import is_installed
+
+
+def reading_of(options: argparse.Namespace) -> dict[str, Any]:
+    return getattr(options, "reading", {})
+
+
+def check_parent(path: str | Path) -> None:
+    """Raise before the work is done rather than after it."""
+    folder = Path(path).parent
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder}: no such folder to write into")
+    if not os.access(folder, os.W_OK):
+        raise PermissionError(f"{folder.resolve()}: this folder may not be written into; --out names another")
+
+
+def matplotlib_is_there() -> bool:
+    if not is_installed("plot"):
+        print("no plot: install microexpr[plot] for one", file=sys.stderr)
+    return is_installed("plot")
+
+
+def say_once(caught: list[warnings.WarningMessage]) -> None:
+    """Print a warning that several folds gave once, with how many gave it."""
+    by_place: dict[tuple[str, int], list[str]] = {}
+    for warning in caught:
+        if issubclass(warning.category, DeprecationWarning | PendingDeprecationWarning):
+            continue  # a library's, for those who call it
+        by_place.setdefault((warning.filename, warning.lineno), []).append(str(warning.message))
+    for messages in by_place.values():
+        more = f" (and {len(messages) - 1} more like it)" if len(messages) > 1 else ""
+        print(f"warning: {messages[0]}{more}", file=sys.stderr)

@@ -1,0 +1,190 @@
+"""The commands ``microexpr train`` and ``microexpr classify``."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ._command_line import check_parent, matplotlib_is_there, reading_of, say_once
+from ._dask import on_dask
+from ._extras import require
+from ._option_groups import DATASETS
+from ._wording import option
+
+if TYPE_CHECKING:
+    from .recognition import Classification, Recogniser
+
+_VIDEOS = (".avi", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".webm", ".wmv")
+
+
+def train(options: argparse.Namespace) -> None:
+    """Train a recogniser and write it into a file."""
+    check_parent(options.model)
+    if options.model.is_dir():
+        raise IsADirectoryError(f"{options.model} is a folder; {option('model')} is the file to write")
+    require("this command", "datasets", "store")
+    from .data import report
+    from .experiment import read
+    from .training import train
+
+    started = time.perf_counter()
+    sources = [(options.dataset, options.root, reading_of(options)), *(options.others or [])]
+    given = {name: getattr(options, name) for name in ("size", "crop", "stabilise", "blur")}
+    given["n_frames"] = options.frames
+    parameters = {name: value for name, value in given.items() if value is not None}
+    table = read(sources, options.classes)
+    print(report(table) + "\n", flush=True)
+    with on_dask(options.dask), warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        recogniser = train(
+            table,
+            options.store,
+            recipe=options.recipe,
+            pooling=options.pooling,
+            n_features=options.n_features,
+            gamma=options.gamma,
+            C=options.C,
+            classifier=options.classifier,
+            class_weight=options.class_weight,
+            blocks=options.blocks,
+            parameters=parameters or None,
+            n_splits=options.n_splits,
+            inner_splits=options.inner_splits,
+            n_jobs=options.jobs,
+        )
+    say_once(caught)
+    recogniser.save(options.model)
+    print(recogniser)
+    print(f"\nwrote {options.model}, {time.perf_counter() - started:.0f} s")
+
+
+def classify(options: argparse.Namespace) -> int:
+    """Classify clips; of each that cannot be, say why."""
+    if options.csv is not None:
+        check_parent(options.csv)
+    from .recognition import Recogniser
+
+    recogniser = Recogniser.load(options.model)
+    first, is_dataset = options.clips[0].lower(), len(options.clips) == 2
+    coded: Sequence[str] = ()
+    if is_dataset and first in DATASETS and not Path(options.clips[0]).exists():
+        require("a data set", "datasets")
+        from .experiment import read
+
+        table = read([(first, options.clips[1], reading_of(options))], options.classes)
+        clips: list[Any] = table["frames"].to_list()
+        names = [f"{row.subject}/{row.clip}" for row in table.itertuples()]
+        coded = table["emotion"].to_list()
+    else:
+        for name in ("classes", *reading_of(options)):
+            if name != "classes" or options.classes:
+                raise ValueError(f"{option(name)} is of a data set: give FILE DATASET ROOT")
+        clips = [clip for path in options.clips for clip in _clips_in(Path(path))]
+        names = [str(clip) for clip in clips]
+    rows: list[dict[str, Any]] = []
+    if options.pictures is not None:
+        options.pictures.mkdir(parents=True, exist_ok=True)
+        draws = matplotlib_is_there()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        answers = recogniser.classify_all(
+            clips, face=options.face, damaged=options.damaged, n_jobs=options.jobs
+        )
+        for k, answer in enumerate(answers):
+            row = {"clip": names[k], **({"coded": coded[k]} if coded else {})}
+            if isinstance(answer, Exception):
+                said = " ".join(str(answer).split()) or type(answer).__name__
+                rows.append(row | {"class": None, "problem": said})
+                continue
+            rows.append(row | answer.to_json() | {"problem": None})
+            if options.pictures is not None and draws:
+                _draw(recogniser, answer, names[k], options.pictures, k)
+    say_once(caught)
+    if options.csv is not None:
+        _write_csv(options.csv, recogniser, rows)
+    if options.json:
+        about = {"classes": list(recogniser.classes), **recogniser.about}
+        print(json.dumps({"model": about, "clips": rows}, indent=2, ensure_ascii=False))
+    else:
+        print("\n".join(_lines(recogniser, rows, bool(coded))))
+    return 1 if any(row["problem"] for row in rows) else 0
+
+
+def _clips_in(path: Path) -> Iterator[Path]:
+    """Yield a video or a folder of frames, or those in a folder of such, in the order of their names."""
+    from .data import image_paths
+
+    if path.is_dir() and not image_paths(path):
+        inside = sorted(path.iterdir())
+        found = [
+            clip
+            for child in inside
+            if not child.name.startswith(".") and (child.is_dir() or child.suffix.lower() in _VIDEOS)
+            for clip in _clips_in(child)
+        ]
+        if not found:
+            raise ValueError(f"{path} holds no images and no videos ({', '.join(_VIDEOS)})")
+        yield from found
+    elif not path.exists():
+        raise FileNotFoundError(f"{path}: no such file or folder")
+    else:
+        yield path
+
+
+def _lines(recogniser: Recogniser, rows: list[dict[str, Any]], coded: bool) -> Iterator[str]:
+    yield str(recogniser)
+    yield ""
+    width = max([len("clip"), *(len(row["clip"]) for row in rows)])
+    named = max(map(len, ("class", *recogniser.classes)))
+    yield f"{'clip':<{width}}  {'class':<{named}}  probability  decision" + ("  coded" if coded else "")
+    for row in rows:
+        if row["problem"]:
+            continue
+        label = row["class"]
+        yield (
+            f"{row['clip']:<{width}}  {label:<{named}}  {row['probabilities'][label]:>11.2f}"
+            f"  {row['decision'][label]:>8.2f}" + (f"  {row['coded']}" if coded else "")
+        )
+    yield ""
+    done = [row for row in rows if not row["problem"]]
+    for row in done:
+        if row["unlike"]:
+            yield f"{row['clip']} is unlike anything trained on: {row['unlike']}"
+    for row in rows:
+        if row["problem"]:
+            yield f"{row['clip']} could not be classified: {row['problem']}"
+    known = [row for row in done if row.get("coded") in recogniser.classes]
+    if known:
+        right = sum(row["class"] == row["coded"] for row in known)
+        yield f"as coded: {right} of {len(known)} clips, {100 * right / len(known):.1f} %"
+    yield f"{len(done)} of {len(rows)} clips classified, {sum(bool(row['unlike']) for row in done)} unlike"
+
+
+def _write_csv(path: Path, recogniser: Recogniser, rows: list[dict[str, Any]]) -> None:
+    flat = [
+        {
+            **{name: row.get(name) for name in ("clip", "coded", "class") if name != "coded" or name in row},
+            **{f"p {name}": row.get("probabilities", {}).get(name) for name in recogniser.classes},
+            **{f"decision {name}": row.get("decision", {}).get(name) for name in recogniser.classes},
+            **{f"{name} distance": row.get("distance", {}).get(name) for name in ("face", "motion")},
+            **{name: row.get(name) for name in ("frames", "unlike", "problem")},
+        }
+        for row in rows
+    ]
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(flat[0]))
+        writer.writeheader()
+        writer.writerows(flat)
+
+
+def _draw(recogniser: Recogniser, answer: Classification, name: str, folder: Path, k: int) -> None:
+    from .plots import plot_classification
+
+    figure = plot_classification(recogniser, answer, title=name)
+    figure.savefig(folder / f"{k + 1:04d}_{Path(name).stem}.png", dpi=150)
