@@ -2,7 +2,7 @@
 
 A face clip becomes a class in four steps: LTOGP on every frame (`ltogp`), rank pooling over the frames
 (`rankpool`), joint l2,1 feature selection (`l21`), a linear SVM. `describe` does the first two,
-`make_classifier` the last two, `loso` scores them.
+`make_classifier` the last two, `loso` scores them; `train` gives a recogniser of new clips.
 """
 
 import importlib
@@ -14,15 +14,19 @@ if TYPE_CHECKING:
     from .extraction import Extraction, extract
     from .features import Features
     from .pipeline import describe, make_classifier
+    from .recognition import Classification, Recogniser
     from .store import FeatureStore, StoreError
+    from .training import train
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Classification",
     "ClipError",
     "Extraction",
     "FeatureStore",
     "Features",
+    "Recogniser",
     "Scores",
     "StoreError",
     "describe",
@@ -33,14 +37,17 @@ __all__ = [
     "read_clip",
     "read_dataset",
     "simulate",
+    "train",
 ]
 
 # Loaded when first used: scikit-learn alone takes longer to import than a clip to describe.
 _MODULES = {
+    "Classification": "recognition",
     "ClipError": "data",
     "Extraction": "extraction",
     "FeatureStore": "store",
     "Features": "features",
+    "Recogniser": "recognition",
     "Scores": "experiment",
     "StoreError": "store",
     "describe": "pipeline",
@@ -51,6 +58,7 @@ _MODULES = {
     "read_clip": "data",
     "read_dataset": "data",
     "simulate": "data",
+    "train": "training",
 }
 
 

@@ -45,9 +45,6 @@ class LinearModel:
         select = fitted["select"]
         selected = np.arange(d) if isinstance(select, str) else select.get_support(indices=True)
         coef, intercept = last.coef_, last.intercept_
-        for step in reversed(fitted[2:-1]):  # principal components
-            intercept = intercept - coef @ (step.components_ @ step.mean_)
-            coef = coef @ step.components_
         pairs = n_classes == 2 or hasattr(last, "support_vectors_")
         if n_classes == 2:  # scikit-learn's one function is positive for the second class
             coef, intercept = -coef, -intercept

@@ -10,6 +10,7 @@ import io
 import json
 import math
 import os
+import re
 import secrets
 import stat
 import zipfile
@@ -45,6 +46,12 @@ FORMAT = 1
 LARGEST_FILE = 1 << 30
 
 _FLOATS = ("mean", "scale", "coef", "intercept", "texture", "held_out_face", "held_out_motion")
+# Of an array in the first version of NumPy's format, as numpy.save writes it; there it is evaluated.
+_HEADER = re.compile(
+    rb"\x93NUMPY\x01\x00..\{'descr': '(?P<descr>[<|][fiu][18])', 'fortran_order': False, "
+    rb"'shape': \((?P<shape>[0-9, ]*)\), \} *\n",
+    re.DOTALL,
+)
 _TYPES = {**dict.fromkeys(_FLOATS, "<f8"), "selected": "<i8", "face": "|u1", "about": "|u1"}
 
 
@@ -58,7 +65,7 @@ def write_model(path: Path, about: dict[str, Any], arrays: dict[str, NDArray[Any
             for name, kind in _TYPES.items():
                 # A name and no path: the archive's own date, 1980, stands in each.
                 with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
-                    np.lib.format.write_array(file, content[name].astype(kind), allow_pickle=False)
+                    np.save(file, content[name].astype(kind, order="C"), allow_pickle=False)
         os.replace(partial, path)
     except BaseException:
         with suppress(OSError):
@@ -108,15 +115,16 @@ def _arrays(data: bytes) -> dict[str, NDArray[Any]]:
         for name, entry in zip(names, entries, strict=True):
             if entry.compress_type != zipfile.ZIP_STORED or entry.file_size > len(data):
                 raise ValueError(f"{name} is compressed")
-            file = io.BytesIO(archive.read(entry))  # which looks at its CRC
-            version = np.lib.format.read_magic(file)
-            if version != (1, 0):
-                raise ValueError(f"{name} is of another version of NumPy's format")
-            shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
-            rest = entry.file_size - file.tell()
-            if dtype.str != _TYPES[name] or fortran or math.prod(shape) * dtype.itemsize != rest:
-                raise ValueError(f"{name} is {shape} of {dtype} in {rest} bytes")
-            found[name] = np.frombuffer(file.read(), dtype).reshape(shape).astype(dtype.newbyteorder("="))
+            content = archive.read(entry)  # which looks at its CRC
+            header = _HEADER.match(content)
+            if header is None or header["descr"].decode() != _TYPES[name]:
+                raise ValueError(f"{name} is not an array of {_TYPES[name]}, in rows")
+            dtype = np.dtype(_TYPES[name])
+            shape = tuple(int(length) for length in re.findall(rb"\d{1,18}", header["shape"]))
+            if math.prod(shape) * dtype.itemsize != len(content) - header.end():
+                raise ValueError(f"{name} has shape {shape} and {len(content) - header.end()} bytes")
+            values = np.frombuffer(content, dtype, offset=header.end()).reshape(shape)
+            found[name] = values.astype(dtype.newbyteorder("="))
     return found
 
 

@@ -350,6 +350,8 @@ class Recogniser:
                 return read_cropped(clip, size, crop, **after)[0]
             return read_frames(clip, size, progress=False, **after)
         given = np.asanyarray(clip)
+        if isinstance(given, np.ma.MaskedArray):
+            raise TypeError("clip is a masked array; its mask would be ignored")
         if given.ndim != 3 or not len(given):
             raise ValueError(f"clip has shape {given.shape}; frames must be grey, (T, height, width)")
         return settle(np.stack([resize(np.ascontiguousarray(frame), size) for frame in given]), **after)

@@ -27,7 +27,7 @@ from .experiment.pins import versions
 from .experiment.scores import check_fold, column, people
 from .extraction import extract
 from .features import as_blocks
-from .pipeline import make_classifier
+from .pipeline import check_classifier, make_classifier
 from .pooling import POOLINGS, PoolingName, derive, sufficient
 from .recognition import Recogniser, face_distance, root_mean_square, textures
 from .store import FeatureStore
@@ -155,17 +155,11 @@ def train(
     effective_n_jobs(n_jobs)
     blocks = as_blocks(blocks)
     several = _several_values(recipe, table, pooling=pooling, n_features=n_features, gamma=gamma, C=C)
-    if classifier == "lda":
-        several["C"] = (1.0,)  # which has none
+    if classifier == "lda" and C is None:
+        several["C"] = (1.0,)  # which it has not
+    for value in several["C"]:  # what is wrong is said before the extraction
+        check_classifier(classifier, class_weight, value)
     candidates = _candidates(several, blocks)
-    for candidate in candidates:  # raises what is wrong with them before the extraction
-        make_classifier(
-            "all",
-            candidate.gamma,
-            candidate.C,
-            classifier=classifier,
-            class_weight=class_weight,
-        )
     _check_splits(n_splits, inner_splits)
     _folds(table, n_splits)
     with temporary_folder() as temporary:

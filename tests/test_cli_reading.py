@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 import microexpr
-from microexpr import _options
+from microexpr import _option_groups
 from microexpr.cli import main
 from microexpr.data import DATASETS, read_clip, read_dataset, read_frames
 from microexpr.store import FeatureStore
@@ -139,7 +139,7 @@ def test_one_of_several_trees_and_macro_expressions(capsys, make_tree, dataset_t
 
 
 def test_a_camera_of_smic_e_and_names_of_data_sets(make_tree):
-    assert tuple(DATASETS) == _options.DATASETS
+    assert tuple(DATASETS) == _option_groups.DATASETS
     root = make_tree("smic-e-nir")
     table = read_dataset("smic-e", root, camera="NIR")
     assert set(table["dataset"]) == {"SMIC-E-NIR"}
@@ -189,7 +189,7 @@ QUICK = [
 @pytest.mark.parametrize("place", ["before", "after", "last"])
 def test_each_data_set_has_its_own_options(place, capsys, monkeypatch):
     """And an evaluation is repeated with them."""
-    monkeypatch.setattr("microexpr.cli._matplotlib_is_there", lambda: False)
+    monkeypatch.setattr("microexpr.cli.matplotlib_is_there", lambda: False)
     tree("one", *CLIPS, numbers=range(1, 6))
     two = tree("two", *CLIPS, numbers=[46, 47, 49, 50])
     (two / "codes.xlsx").rename("two.xlsx")
@@ -219,7 +219,7 @@ def test_each_data_set_has_its_own_options(place, capsys, monkeypatch):
 
 
 def test_sources_without_options_are_as_they_were(capsys, monkeypatch):
-    monkeypatch.setattr("microexpr.cli._matplotlib_is_there", lambda: False)
+    monkeypatch.setattr("microexpr.cli.matplotlib_is_there", lambda: False)
     tree("data", *CLIPS, numbers=range(45, 52))
     assert main(["evaluate", "casme2", "data", *QUICK, "--out", "out"]) == 0
     assert json.loads(Path("out/evaluation.json").read_text())["data"]["sources"] == [["casme2", "data"]]

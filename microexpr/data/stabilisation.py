@@ -164,10 +164,10 @@ def resample(frames: Grey, n_frames: int) -> Grey:
 
 
 def settle(
-    frames: NDArray[np.uint8], method: Stabilise | None, blur: float | None, n_frames: int | None
+    frames: NDArray[np.uint8], stabilise: Stabilise | None, blur: float | None, n_frames: int | None
 ) -> Grey:
     """Do to the frames read what the options of `read_frames` say: stabilise, blur, resample in time."""
-    settled = _stabilised(frames, method, blur) if method is not None or blur else frames
+    settled = _stabilised(frames, stabilise, blur) if stabilise is not None or blur else frames
     return settled if n_frames is None else resample(settled, n_frames)
 
 
