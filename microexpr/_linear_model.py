@@ -66,22 +66,6 @@ class LinearModel:
         """Return f of each pair of classes, positive for the first, or of each class, shape (n, p)."""
         return self.standardised(X)[:, self.selected] @ self.coef.T + self.intercept
 
-    def decision(self, margins: NDArray[np.float64]) -> NDArray[np.float64]:
-        r"""Return the decision value of each class, shape (n, c).
-
-        One against one, as scikit-learn's ``SVC(decision_function_shape="ovr")``: the pairs that a class
-        wins, and a fraction of a vote, s / (3 (\|s\| + 1)), s being the sum of the class's margins.
-        """
-        if not self.pairs:
-            return margins
-        votes, sums = np.zeros((2, len(margins), self.n_classes))
-        for f, (i, j) in zip(margins.T, class_pairs(self.n_classes), strict=True):
-            votes[:, i] += f >= 0
-            votes[:, j] += f < 0
-            sums[:, i] += f
-            sums[:, j] -= f
-        return votes + sums / (3 * (np.abs(sums) + 1))
-
     def class_weights(self, k: int) -> NDArray[np.float64]:
         """Return how much each selected z speaks for class k, mean over the other classes, shape (N,)."""
         if not self.pairs:
@@ -97,6 +81,25 @@ def class_pairs(n_classes: int) -> list[tuple[int, int]]:
     return [(i, j) for i in range(n_classes) for j in range(i + 1, n_classes)]
 
 
+def decision_values(margins: NDArray[np.float64], n_classes: int, pairs: bool) -> NDArray[np.float64]:
+    r"""Return the decision value of each class, shape (n, c): the largest is that of the class predicted.
+
+    One against one, as scikit-learn's ``SVC(decision_function_shape="ovr")``: the pairs that a class wins,
+    and a fraction of a vote, s / (3 (\|s\| + 1)), s being the sum of the class's margins. A margin of a class
+    that the model does not know is NaN; the class has -inf then.
+    """
+    if not pairs:
+        return np.nan_to_num(margins, nan=-np.inf)
+    votes, sums, known = np.zeros((3, len(margins), n_classes))
+    for f, (i, j) in zip(margins.T, class_pairs(n_classes), strict=True):
+        votes[:, i] += f >= 0
+        votes[:, j] += f < 0
+        sums[:, i] += np.nan_to_num(f)
+        sums[:, j] -= np.nan_to_num(f)
+        known[:, [i, j]] += np.isfinite(f)[:, None]
+    return np.where(known > 0, votes + sums / (3 * (np.abs(sums) + 1)), -np.inf)
+
+
 def log_probabilities(
     margins: NDArray[np.float64], temperature: float, n_classes: int, pairs: bool
 ) -> NDArray[np.float64]:
@@ -110,15 +113,14 @@ def log_probabilities(
     """
     if not pairs:
         return log_softmax(np.nan_to_num(margins / temperature, nan=-np.inf), axis=1)
-    sums, known = np.zeros((len(margins), n_classes)), np.zeros((len(margins), n_classes), bool)
+    sums, known = np.zeros((2, len(margins), n_classes))
     for f, (i, j) in zip(margins.T, class_pairs(n_classes), strict=True):
         there = np.isfinite(f)
         scaled = np.where(there, f / temperature, 0.0)
         sums[:, i] += np.where(there, log_expit(scaled), 0.0)
         sums[:, j] += np.where(there, log_expit(-scaled), 0.0)
-        known[:, i] |= there
-        known[:, j] |= there
-    return log_softmax(np.where(known, sums, -np.inf), axis=1)
+        known[:, [i, j]] += there[:, None]
+    return log_softmax(np.where(known > 0, sums, -np.inf), axis=1)
 
 
 def calibrated_temperature(

@@ -142,15 +142,16 @@ def _lines(recogniser: Recogniser, rows: list[dict[str, Any]], coded: bool) -> I
     yield ""
     width = max([len("clip"), *(len(row["clip"]) for row in rows)])
     named = max(map(len, ("class", *recogniser.classes)))
-    yield f"{'clip':<{width}}  {'class':<{named}}  probability  decision" + ("  coded" if coded else "")
+    yield f"{'clip':<{width}}  {'class':<{named}}  probability" + ("  coded" if coded else "")
     for row in rows:
-        if row["problem"]:
-            continue
-        label = row["class"]
-        yield (
-            f"{row['clip']:<{width}}  {label:<{named}}  {row['probabilities'][label]:>11.2f}"
-            f"  {row['decision'][label]:>8.2f}" + (f"  {row['coded']}" if coded else "")
-        )
+        if not row["problem"]:
+            likely = max(row["probabilities"], key=row["probabilities"].get)
+            yield (
+                f"{row['clip']:<{width}}  {row['class']:<{named}}  "
+                f"{row['probabilities'][row['class']]:>11.2f}"
+                + (f"  {row['coded']}" if coded else "")
+                + (f"  ({likely} {row['probabilities'][likely]:.2f})" if likely != row["class"] else "")
+            )
     yield ""
     done = [row for row in rows if not row["problem"]]
     for row in done:

@@ -17,7 +17,13 @@ from l21 import one_blas_thread, received, share
 
 from ._checks import is_positive, is_whole
 from ._extras import require
-from ._linear_model import LinearModel, calibrated_temperature, class_pairs, log_probabilities
+from ._linear_model import (
+    LinearModel,
+    calibrated_temperature,
+    class_pairs,
+    decision_values,
+    log_probabilities,
+)
 from ._progress import progress_bar
 from ._temporary import temporary_folder
 from ._warnings import ignore_user_warnings
@@ -198,7 +204,8 @@ def train(
     texture, faces = _face_distances(frames, blocks, folds)
 
     said, temperature = _held_out(margins, codes, len(classes), model.pairs, folds)
-    scores = Scores(y, classes[said.argmax(axis=1)], people_of, classes)
+    predicted = decision_values(margins, len(classes), model.pairs).argmax(axis=1)
+    scores = Scores(y, classes[predicted], people_of, classes)
     final = chosen[-1]
     n_problems = len(table.attrs.get("problems", [])) + len(kept.problems)
     return Recogniser(

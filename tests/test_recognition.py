@@ -14,7 +14,13 @@ from sklearn.model_selection import GroupKFold, LeaveOneGroupOut
 
 import microexpr
 from microexpr import Recogniser, train
-from microexpr._linear_model import LinearModel, calibrated_temperature, class_pairs, log_probabilities
+from microexpr._linear_model import (
+    LinearModel,
+    calibrated_temperature,
+    class_pairs,
+    decision_values,
+    log_probabilities,
+)
 from microexpr.cli import main
 from microexpr.data import crop_frames, read_frames
 from microexpr.pooling import POOLINGS
@@ -70,7 +76,7 @@ def test_a_linear_model_is_the_pipeline(c, classifier, n_features):
     pipeline = microexpr.make_classifier(n_features, classifier=classifier).fit(X, y)
     model = LinearModel.of(pipeline)
     margins = model.margins(X)
-    decision = model.decision(margins)
+    decision = decision_values(margins, c, model.pairs)
     theirs = pipeline.decision_function(X)
     if c > 2:
         np.testing.assert_allclose(decision, theirs, rtol=1e-9, atol=1e-9)
@@ -112,6 +118,9 @@ def test_a_class_that_a_model_does_not_know_has_probability_0():
     np.testing.assert_allclose(found[[0, 2]], np.exp(log_probabilities(known, 0.5, 2, True))[0])
     functions = np.exp(log_probabilities(np.array([[1.0, np.nan, 2.0]]), 1.0, 3, False))[0]
     assert functions[1] == 0
+    assert decision_values(margins, 3, True)[0].argmax() == 0
+    assert decision_values(-margins, 3, True)[0].argmax() == 2
+    assert decision_values(margins, 3, True)[0, 1] == -np.inf
     assert functions.sum() == pytest.approx(1)
 
 
@@ -164,7 +173,7 @@ def test_scores_are_of_people_left_out(table, store, recogniser):
         tau = calibrated_temperature(margins[~test], codes[~test], 5, True)
         said[test] = log_probabilities(margins[test], tau, 5, True)
     scores = recogniser.about["scores"]
-    assert scores["accuracy"][0] == np.mean(said.argmax(axis=1) == codes)
+    assert scores["accuracy"][0] == np.mean(decision_values(margins, 5, True).argmax(axis=1) == codes)
     assert scores["accuracy"][1] <= scores["accuracy"][0] <= scores["accuracy"][2]
     assert scores["log_loss"][0] == pytest.approx(-said[np.arange(len(X)), codes].mean(), rel=1e-6)
     assert recogniser.temperature == pytest.approx(calibrated_temperature(margins, codes, 5, True), rel=1e-6)
@@ -213,7 +222,7 @@ def test_every_recipe_answers(pooling, classifier, class_weight, table, store, t
     X = microexpr.extract(table.iloc[:1], store, blocks=(4, 4), pooling=pooling, progress=False).X
     np.testing.assert_array_equal(answer.u, X[0])
     assert sum(answer.probabilities.values()) == pytest.approx(1)
-    assert answer.label == max(answer.probabilities, key=answer.probabilities.get)
+    assert answer.label == max(answer.decision, key=answer.decision.get)
     weights = found.weights_by_block(answer)
     z = found.model.standardised(answer.u[None])[0, found.model.selected]
     w = found.model.class_weights(found.classes.index(answer.label))
