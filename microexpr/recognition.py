@@ -88,7 +88,7 @@ class Classification:
 class Recogniser:
     r"""What `microexpr.train` returns: a model, and all that is needed to ask it about a new clip.
 
-    The class is that of the largest decision value, as in `microexpr.experiment.evaluate`; of classes that win
+    The class is that of the largest decision value, as in `microexpr.experiment`; of classes that win
     as many pairs, that with the larger margins, as with ``SVC(break_ties=True)``. The linear SVM's functions
     f_kj, which tell class k from class j, give the probabilities
 
