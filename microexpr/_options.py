@@ -9,6 +9,9 @@ from typing import Any, NoReturn
 
 from . import __version__
 
+#: `pooling.POOLINGS`, which would cost --help what NumPy costs to import.
+POOLINGS = ("rank", "mean", "mean+rank", "energy")
+
 #: Options of `evaluate` that are fields of `experiment.Settings`, which has their defaults.
 SETTINGS = {
     "protocol": {
@@ -35,16 +38,29 @@ SETTINGS = {
     "n_splits": {"type": int, "metavar": "K", "help": "folds of --protocol kfold (10)"},
     "n_resamples": {"type": int, "metavar": "R", "help": "of the bootstrap (10000)"},
     "seed": {"type": int, "help": "of the bootstrap (0)"},
+    "poolings": {
+        "nargs": "+",
+        "choices": POOLINGS,
+        "help": "recipes to evaluate beside the paper's rank pooling, in rows of their own: the mean of a "
+        "clip's frames, both, the log length of rank pooling's u in each block (rank)",
+    },
+    "classifier": {
+        "choices": ("svm", "lda"),
+        "help": "linear SVM, or linear discriminant analysis with shrinkage, which has no C (svm)",
+    },
+    "class_weight": {
+        "choices": ("balanced",),
+        "help": "let rare classes weigh as much as frequent ones (default: no)",
+    },
 }
+_FLAGS = {"poolings": "--pooling"}
 
 
-#: Names of `data.DATASETS`, which would cost --help what NumPy costs to import.
+#: Names of `data.DATASETS`, likewise.
 DATASETS = (
     *("casme", "casme2", "smic", "smic-hs", "smic-vis", "smic-nir", "samm", "casme3", "casme3-c", "casme-sq"),
     *("samm-lv", "smic-e", "smic-e-hs", "smic-e-vis", "smic-e-nir", "mmew", "4dme", "manifest"),
 )
-#: Of `pooling.POOLINGS`, likewise.
-POOLINGS = ("rank", "mean", "mean+rank", "energy")
 _NAMED = f"{', '.join(DATASETS[:-1])} or {DATASETS[-1]}"
 
 
@@ -282,7 +298,8 @@ def _add_evaluation(parser: argparse.ArgumentParser) -> None:
     )
     _add_reading(parser)
     for name, keywords in SETTINGS.items():
-        parser.add_argument(f"--{name.replace('_', '-')}", default=None, **keywords)  # type: ignore[arg-type]
+        flag = _FLAGS.get(name, f"--{name.replace('_', '-')}")
+        parser.add_argument(flag, dest=name, default=None, **keywords)  # type: ignore[arg-type]
     parser.add_argument("--jobs", type=jobs, default=-1, metavar="J", help="processes (-1: every core)")
     _add_dask(parser)
 

@@ -19,6 +19,7 @@ from ..data.clips import check_options
 from ..data.datasets import check_source
 from ..features import as_json
 from ..pipeline import describe
+from ..pooling import POOLINGS
 from .pins import FORMAT
 from .settings import Settings, title
 from .tables import numbers_of_features
@@ -35,8 +36,9 @@ _MOST_DIGITS = 1000  # of a whole number
 def read_pins(path: Path) -> tuple[dict[str, Any], Settings]:
     """Read an evaluation.json, and the settings in it; raise a ValueError that names the file and the field.
 
-    What its first version had must be there. Later ones added `classifier`, options of sources, and the
-    parameters `blur` and `pooling`. What no version writes is refused.
+    What its first version had must be there. Later ones added `classifier`, options of sources, the
+    parameters `blur` and `pooling`, and settings and rows of other poolings. What no version writes is
+    refused.
     """
     if not path.exists() or path.is_dir():
         raise FileNotFoundError(f"{path}: no such file; `microexpr evaluate` writes one, evaluation.json")
@@ -307,7 +309,7 @@ _SCORED = {**_SCORES, "confusion": _list_of(_list_of(_COUNT)), "predictions": _l
 _INTERVAL = _list_of(_NUMBER, 2)
 
 _ROW = _fields(
-    {
+    needed={
         **dict.fromkeys(("name", "basis"), _TEXT),
         "n_features": _list_of(_COUNT),
         "C": _list_of(_or_null(_NUMBER)),
@@ -316,7 +318,8 @@ _ROW = _fields(
         "by_subject": _names_to(_list_of(_COUNT, 2)),
         "by_dataset": _names_to(_INTERVAL),
         **_SCORED,
-    }
+    },
+    further={"pooling": _one_of(*POOLINGS)},
 )
 _COMPARISON = _fields(
     {
@@ -346,13 +349,16 @@ _DATA = _fields(
         "parameters": _fields(_PARAMETERS, _LATER_PARAMETERS),
         "clips": _HASH,
         "features": _names_to(_HASH),
-    }
+    },
+    {"poolings": _names_to(_HASH)},
 )
+_SETTINGS = {field.name: _ANY for field in dataclasses.fields(Settings)}
+_LATER_SETTINGS = {name: _SETTINGS.pop(name) for name in ("poolings", "classifier", "class_weight")}
 _FILE = _fields(
     {
         "format": _COUNT,
         "simulated": _YES_OR_NO,
-        "settings": _fields({field.name: _ANY for field in dataclasses.fields(Settings)}),
+        "settings": _fields(_SETTINGS, _LATER_SETTINGS),
         "versions": _names_to(_TEXT),
         "data": _DATA,
         "results": _RESULTS,
