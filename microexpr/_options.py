@@ -86,6 +86,8 @@ def make_parser(
     )
     demo.add_argument("--gamma", type=float, default=1.0, help="weight of the loss in Eq. (4) (%(default)s)")
     demo.add_argument("--C", type=float, default=1.0, help="penalty of the SVM (%(default)s)")
+    for name in ("classifier", "class_weight"):
+        demo.add_argument(f"--{name.replace('_', '-')}", **SETTINGS[name])  # type: ignore[arg-type]
     demo.add_argument(
         "--keep", type=Path, metavar="DIR", help="keep the simulated data set in this new folder"
     )

@@ -268,6 +268,19 @@ def test_the_command_and_its_repetition(root, tmp_path, capsys, monkeypatch):
     assert "C is 2.0, the penalty of the SVM, whose place the LDA has taken" in capsys.readouterr().err
 
 
+def test_demo_with_another_classifier(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("microexpr.cli._matplotlib_is_there", lambda: False)
+    options = ["--subjects", "3", "--clips", "15", "--frames", "3", "4", "--n-features", "20", "--jobs", "1"]
+    options += ["--keep", str(tmp_path / "data"), "--out", str(tmp_path / "x.png")]
+    assert main(["demo", *options, "--classifier", "lda", "--class-weight", "balanced"]) == 0
+    printed = capsys.readouterr().out
+    assert "rank pooling, shrinkage LDA, classes balanced; leave-one-subject-out" in printed
+    clips = extract(microexpr.read_casme2(tmp_path / "data"))
+    made = make_classifier(20, classifier="lda", class_weight="balanced")
+    scores = loso(clips.X, clips.table["emotion"], clips.table["subject"], made)
+    assert f"{100 * scores.accuracy:.1f} %{scores.uf1:>8.3f}{scores.uar:>8.3f}" in printed
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
