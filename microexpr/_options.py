@@ -50,7 +50,22 @@ SETTINGS = {
     "n_splits": {"type": int, "metavar": "K", "help": "folds of --protocol kfold (10)"},
     "n_resamples": {"type": int, "metavar": "R", "help": "of the bootstrap (10000)"},
     "seed": {"type": int, "help": "of the bootstrap (0)"},
+    "poolings": {
+        "nargs": "+",
+        "choices": POOLINGS,
+        "help": "recipes to evaluate beside the paper's rank pooling, in rows of their own: the mean of a "
+        "clip's frames, both, the log length of rank pooling's u in each block (rank)",
+    },
+    "classifier": {
+        "choices": ("svm", "lda"),
+        "help": "linear SVM, or linear discriminant analysis with shrinkage, which has no C (svm)",
+    },
+    "class_weight": {
+        "choices": ("balanced",),
+        "help": "let rare classes weigh as much as frequent ones (default: no)",
+    },
 }
+_FLAGS = {"poolings": "--pooling"}
 
 
 def make_parser(
@@ -75,6 +90,8 @@ def make_parser(
     )
     demo.add_argument("--gamma", type=float, default=1.0, help="weight of the loss in Eq. (4) (%(default)s)")
     demo.add_argument("--C", type=float, default=1.0, help="penalty of the SVM (%(default)s)")
+    for name in ("classifier", "class_weight"):
+        demo.add_argument(f"--{name.replace('_', '-')}", **SETTINGS[name])  # type: ignore[arg-type]
     demo.add_argument(
         "--keep", type=Path, metavar="DIR", help="keep the simulated data set in this new folder"
     )
@@ -243,7 +260,8 @@ def _add_evaluation(parser: argparse.ArgumentParser) -> None:
     )
     add_reading(parser)
     for name, keywords in SETTINGS.items():
-        parser.add_argument(f"--{name.replace('_', '-')}", default=None, **keywords)  # type: ignore[arg-type]
+        flag = _FLAGS.get(name, f"--{name.replace('_', '-')}")
+        parser.add_argument(flag, dest=name, default=None, **keywords)  # type: ignore[arg-type]
     parser.add_argument("--jobs", type=jobs, default=-1, metavar="J", help="processes (-1: every core)")
     add_dask(parser)
 

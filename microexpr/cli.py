@@ -151,9 +151,11 @@ def _demo(options: argparse.Namespace) -> None:
     started = time.perf_counter()
     if options.n_features > 16384:
         raise ValueError(f"n_features is {options.n_features}; 8 x 8 blocks give 16384 features")
+    last = options.classifier or "svm"
+    chosen: dict[str, Any] = {"classifier": last, "class_weight": options.class_weight}
     classifiers = {
-        "all features": make_classifier("all", options.gamma, options.C),
-        f"{options.n_features} selected": make_classifier(options.n_features, options.gamma, options.C),
+        name: make_classifier(n, options.gamma, options.C, **chosen)
+        for name, n in (("all features", "all"), (f"{options.n_features} selected", options.n_features))
     }
     with temporary_folder() as temporary:
         root = simulate(options.keep or temporary / "data", **_simulation(options))
@@ -168,11 +170,14 @@ def _demo(options: argparse.Namespace) -> None:
         say_once(caught)
 
     labels, counts = np.unique(y, return_counts=True)
+    classifier_name = {"svm": "linear SVM", "lda": "shrinkage LDA"}[last]
+    if options.class_weight:
+        classifier_name += ", classes balanced"
     faces = f"portraits from {options.faces}" if options.faces else "drawn faces"
     print(
         f"Simulated clips, not real micro-expressions: {len(y)} clips of {len(set(subjects))} subjects"
         f" ({faces}), seed {options.seed}.\n"
-        f"LTOGP, rank pooling, linear SVM; leave-one-subject-out, predictions pooled.\n"
+        f"LTOGP, rank pooling, {classifier_name}; leave-one-subject-out, predictions pooled.\n"
     )
     print(f"{'simulated data':<22}{'accuracy':>10}{'UF1':>8}{'UAR':>8}")
     for name, scores in results.items():

@@ -174,7 +174,7 @@ def plot_comparison(evaluation: Evaluation, ax: Axes | None = None) -> Axes:
             end = accuracy
         else:
             low, high = 100 * line["accuracy low"], 100 * line["accuracy high"]
-            ax.barh(at, accuracy, color=_BLUE if line["method"].startswith("with ") else _ORANGE)
+            ax.barh(at, accuracy, color=_ORANGE if "without" in line["method"] else _BLUE)
             middle, half = (low + high) / 2, (high - low) / 2
             ax.errorbar(middle, at, xerr=half, fmt="none", ecolor="black", capsize=2, elinewidth=1)
             end = high

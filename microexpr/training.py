@@ -341,6 +341,8 @@ def _choose(
     # All training sets are outer folds here: what counts of each is how well its own folds are predicted.
     both = Folds([*folds, *whole], [*(inside(train) for train, _ in folds), *([] for _ in whole)])
     right = np.zeros((len(folds) + 1, len(candidates)), np.int64)
+    has_C = work.classifier == "svm"
+    other = None if has_C else make_classifier("all", classifier="lda", class_weight=work.class_weight)[-1]
     for pooling, gamma in dict.fromkeys((c.pooling, c.gamma) for c in candidates):
         these = [k for k, c in enumerate(candidates) if (c.pooling, c.gamma) == (pooling, gamma)]
         X = work.features[pooling]
@@ -349,14 +351,17 @@ def _choose(
             work.y,
             both,
             list(dict.fromkeys([*(candidates[k].n_features for k in these), X.shape[1]])),
-            list(dict.fromkeys(candidates[k].C for k in these)),
+            list(dict.fromkeys(candidates[k].C for k in these)) if has_C else [None],
             gamma,
+            other,
+            class_weight=work.class_weight if has_C else None,
             name=f"choose: {pooling}",
             n_jobs=work.n_jobs,
             progress=work.progress,
         )
         for k in these:
-            n, C = found.n_features.index(candidates[k].n_features), found.Cs.index(candidates[k].C)
+            n = found.n_features.index(candidates[k].n_features)
+            C = found.Cs.index(candidates[k].C) if has_C else 0
             right[:-1, k] = found.inner[: len(folds), n, C]
             right[-1, k] = (found.predictions[n, C] == work.y).sum()
     return [candidates[k] for k in right.argmax(axis=1)]

@@ -20,6 +20,7 @@ from microexpr.experiment import Settings, save_evaluation
 from microexpr.experiment.pins_file import LARGEST_FILE, read_pins
 
 MARK = "what stands here"
+LATER_SETTINGS = ("poolings", "classifier", "class_weight")
 HOSTILE = [
     *("null", "true", '"x"', '""', '"\\u0000"', '"\\ud800"', "-1", "0.5", "1e308", "1" + "0" * 400),
     *("NaN", "-Infinity", "1e999", "1" * 5000, "[]", "{}", '[["x"]]', '{"x":1,"x":2}', '{"store": "x"}'),
@@ -46,11 +47,14 @@ RIGHT = [
     (r"data\.parameters\.(C|blur)", {"0.5"}),
     (r"data\.sources\.2\.encoding", TEXTS | {"null"}),
     (r"settings\.(sweep|nested)|simulated|data\.sources\.2\.follow_outside", {"true"}),
-    (r"settings\.n_features|data\.classes|results\.weights", {"null"}),
+    (r"settings\.(n_features|class_weight)|data\.classes|results\.weights", {"null"}),
     (r"data\.parameters\.(stabilise|n_frames|templates|blur)", {"null"}),
-    (r"versions|results\.rows\.(recall|by_subject|by_dataset)|data\.sources\.2", {"{}"}),
+    (r"versions|results\.rows\.(recall|by_subject|by_dataset)|data\.(sources\.2|poolings)", {"{}"}),
     (r"versions", {'{"store": "x"}'}),
-    (r"data\.sources|results\.\w+|results\.(rows|sweep)\.(n_features|C|confusion|predictions)", {"[]"}),
+    (
+        r"data\.sources|settings\.poolings|results\.\w+|results\.(rows|sweep)\.(n_features|C|confusion|predictions)",
+        {"[]"},
+    ),
 ]
 
 
@@ -61,7 +65,13 @@ def pins(tmp_path_factory):
     root = microexpr.simulate(folder / "data", subjects=3, clips=12, frames=(3, 4), size=(20, 20))
     table = experiment.read([("casme2", root)], "all")
     settings = Settings(
-        blocks=1, n_features=9, sweep_blocks=[1, 2], sweep_n_features=[5, 9], C_grid=[1e-2, 1]
+        blocks=1,
+        n_features=9,
+        sweep_blocks=[1, 2],
+        sweep_n_features=[5, 9],
+        C_grid=[1e-2, 1],
+        poolings=["energy"],
+        class_weight="balanced",
     )
     done = experiment.extract_and_evaluate(table, settings, parameters={"blur": 0.5}, n_jobs=1)
     save_evaluation(done, folder)
@@ -139,7 +149,7 @@ def test_every_value_is_looked_at(pins, refused):
 
 def test_every_name_is_needed_and_known(pins, refused):
     """But those of versions, labels and subjects, which may be any, and what later versions added."""
-    free = r"versions|results\.rows\.(recall|by_subject|by_dataset)|data\.sources\.2"
+    free = r"versions|data\.poolings|results\.rows\.(recall|by_subject|by_dataset)|data\.sources\.2"
     for path in list(places(pins)):
         content = copy.deepcopy(pins)
         inside = content
@@ -152,7 +162,8 @@ def test_every_name_is_needed_and_known(pins, refused):
             del inside[name]
             error = refused(json.dumps(content))
             inside.update(kept)
-            if name not in ("blur", "classifier", "blocks") or path == ("settings",):
+            later = ("blur", "classifier", "blocks", "pooling", "poolings", "class_weight")
+            if name not in later or (*path, name) == ("settings", "blocks"):
                 assert error.startswith("e.json"), (path, name, error)
                 assert name in error or path == ("data", "features")
             else:
@@ -217,6 +228,9 @@ def test_what_is_said_of_parameters(pins, refused, change, words):
         ({"n_features": 300}, "settings.n_features or settings.sweep_n_features: N = 300, but 1 x 1 blocks"),
         ({"protocol": {}}, "settings.protocol is {}; it must be one of loso"),
         ({"gamma": 10**400}, "settings.gamma is 1000"),
+        ({"poolings": ["rank", "rank"]}, "settings.poolings is ('rank', 'rank'); it must be of rank, mean"),
+        ({"classifier": "lda", "C": 2.0}, "settings.C is 2.0, the penalty of the SVM"),
+        ({"classifier": "tree"}, "settings.classifier is 'tree'"),
     ],
 )
 def test_what_is_said_of_settings(pins, refused, change, words):
@@ -294,13 +308,17 @@ def test_bytes_changed_at_random(pins, refused):
 
 def test_what_earlier_versions_left_out(pins, tmp_path):
     """The first one: no options of sources, no blur, no pooling, classes null where they are all."""
+    first = {name: value for name, value in pins["settings"].items() if name not in LATER_SETTINGS}
+    pins = {**pins, "settings": first}
     data = copy.deepcopy(pins["data"])
+    del data["poolings"]
     del data["parameters"]["blur"]
     data["sources"], data["classes"] = [["casme2", "gone"]], None
     (tmp_path / "e.json").write_text(json.dumps({**pins, "data": data}))
     content, settings = read_pins(tmp_path / "e.json")
     assert content["data"] == data
     assert settings.blocks == (1, 1)
+    assert (settings.poolings, settings.classifier, settings.class_weight) == (("rank",), "svm", None)
     data["sources"] = [["casme2", "gone", {"whole_folder": True}]]
     data["parameters"]["pooling"] = ["mean", {"axis": [0, {"a": None}]}]
     data["features"] = {"colours": "0" * 64}

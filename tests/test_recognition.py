@@ -182,23 +182,26 @@ def test_scores_are_of_people_left_out(table, store, recogniser):
     assert recogniser.about["class_counts"] == table["emotion"].value_counts().to_dict()
 
 
-def test_of_several_values_one_is_chosen_inside(table, store):
+@pytest.mark.parametrize(("classifier", "class_weight"), [("svm", None), ("svm", "balanced"), ("lda", None)])
+def test_of_several_values_one_is_chosen_inside(classifier, class_weight, table, store):
     """The model's own choice against loops over the folds of all subjects, in the order given."""
     X = microexpr.extract(table, store, blocks=(4, 4), progress=False).X
     y, subjects = table["emotion"].to_numpy(str), table["subject"].to_numpy(str)
-    N, Cs = [20, "all"], [1e-4, 1.0]
+    N, Cs = [20, "all"], [1e-4, 1.0] if classifier == "svm" else [1.0]
+    kind = {"classifier": classifier, "class_weight": class_weight}
     right = {}
     for n in N:
         for C in Cs:
             right[n, C] = 0
             for a, b in GroupKFold(3).split(X, groups=subjects):
-                fitted = microexpr.make_classifier(n, C=C).fit(X[a], y[a])
+                fitted = microexpr.make_classifier(n, C=C, **kind).fit(X[a], y[a])
                 right[n, C] += int((fitted.predict(X[b]) == y[b]).sum())
     best = max(right, key=right.get)  # of equally good ones the first
-    options = {**FEW, "n_features": N}
-    found = train(table, store, C=Cs, inner_splits=3, n_splits=3, **options)
-    assert (found.about["n_features"], found.about["C"]) == (4096 if best[0] == "all" else best[0], best[1])
-    assert found.about["chosen_from"] == 4
+    options = {**FEW, "n_features": N, "inner_splits": 3, "n_splits": 3, **kind}
+    found = train(table, store, C=Cs if classifier == "svm" else None, **options)
+    assert found.about["n_features"] == (4096 if best[0] == "all" else best[0])
+    assert found.about["C"] == (best[1] if classifier == "svm" else None)
+    assert found.about["chosen_from"] == len(right)
     assert found.about["scores"]["folds"] == "3 folds of the subjects"
 
 

@@ -106,6 +106,7 @@ def predict_folds(
     gamma: float,
     classifier: BaseEstimator | None = None,
     *,
+    class_weight: str | None = None,
     name: str,
     n_jobs: int | None,
     progress: bool | None,
@@ -128,6 +129,8 @@ def predict_folds(
         Of the selection.
     classifier : estimator, optional
         Instead of the SVM; `Cs` is [None] then.
+    class_weight : {None, "balanced"}
+        Of the SVM.
     name : str
         Beside the progress bar.
     n_jobs, progress
@@ -138,7 +141,8 @@ def predict_folds(
     # Processes: 26 folds, N = 450 and all, took 13 s in two of them and 21 s in two threads.
     data = share(X, y)
     work = Parallel(n_jobs=n_jobs, return_as="generator")(
-        delayed(_fit)(data, (train, test), n_features, Cs, gamma, classifier) for _, train, test in tasks
+        delayed(_fit)(data, (train, test), n_features, Cs, gamma, classifier, class_weight)
+        for _, train, test in tasks
     )
     predictions = np.full((len(n_features), len(Cs), len(y)), -1)
     right = np.zeros((len(folds.outer), len(n_features), len(Cs)), dtype=int)
@@ -162,6 +166,7 @@ def _fit(
     Cs: list[float | None],
     gamma: float,
     classifier: BaseEstimator | None,
+    class_weight: str | None,
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], float]:
     """Predictions (N, C, test) of one fold, the lengths of the rows of W, the gap to which it is solved.
 
@@ -176,10 +181,14 @@ def _fit(
     with one_blas_thread():
         scaler = StandardScaler().fit(X[train])
         Z, Z_test = scaler.transform(X[train]), scaler.transform(X[test])
-        with ignore_user_warnings():  # W = 0 and gaps are reported once, for all folds
-            selector = L21Selector(gamma=gamma).fit(Z, y[train])
         d = X.shape[1]
-        ranked = np.argsort(selector.ranking_)[: max((n for n in n_features if n < d), default=0)]
+        most = max((n for n in n_features if n < d), default=0)
+        ranked, lengths, gap = np.empty(0, int), np.zeros(d), 0.0
+        if most:
+            with ignore_user_warnings():  # W = 0 and gaps are reported once, for all folds
+                selector = L21Selector(gamma=gamma).fit(Z, y[train])
+            ranked = np.argsort(selector.ranking_)[:most]
+            lengths, gap = np.linalg.norm(selector.W_, axis=1), float(selector.dual_gap_)
         best, best_test = Z[:, ranked], Z_test[:, ranked]
         for i, n in enumerate(n_features):
             A, B = (best[:, :n], best_test[:, :n]) if n < d else (Z, Z_test)
@@ -188,9 +197,9 @@ def _fit(
                 continue
             gram, gram_test = A @ A.T, B @ A.T
             for j, C in enumerate(Cs):
-                svm = SVC(C=C, kernel="precomputed").fit(gram, y[train])
+                svm = SVC(C=C, kernel="precomputed", class_weight=class_weight).fit(gram, y[train])
                 predictions[i, j] = svm.predict(gram_test)
-    return predictions, np.linalg.norm(selector.W_, axis=1), float(selector.dual_gap_)
+    return predictions, lengths, gap
 
 
 def _inner_folds(train: NDArray, groups: NDArray, n_splits: int) -> list[Fold]:

@@ -78,6 +78,9 @@ def differences(pinned: Mapping[str, Any], again: Mapping[str, Any]) -> list[str
     for kind, value in pinned["data"]["features"].items():
         if again["data"]["features"].get(kind) != value:
             found.append(f"the features of {kind}{' blocks' * (' x ' in kind)} are not the same")
+    for pooling, value in pinned["data"].get("poolings", {}).items():
+        if again["data"].get("poolings", {}).get(pooling) != value:
+            found.append(f"the features of {pooling} pooling are not the same")
     for name, value in pinned["results"].items():
         if again["results"].get(name) != value:
             found.append(f"the {name} are not the same")

@@ -38,6 +38,7 @@ from ..data.cropping import check_crop
 from ..data.datasets import check_source
 from ..features import as_json
 from ..pipeline import describe
+from ..pooling import POOLINGS
 from .pins import FORMAT
 from .settings import Settings, title
 from .tables import numbers_of_features
@@ -52,8 +53,9 @@ LARGEST_FILE = 128 << 20
 def read_pins(path: Path) -> tuple[dict[str, Any], Settings]:
     """Read an evaluation.json, and the settings in it; raise a ValueError that names the file and the field.
 
-    What its first version had must be there. Later ones added `classifier`, options of sources, and the
-    parameters `blur`, `crop` and `pooling`. What no version writes is refused.
+    What its first version had must be there. Later ones added `classifier`, options of sources, the
+    parameters `blur`, `crop` and `pooling`, and settings and rows of other poolings. What no version writes
+    is refused.
     """
     if not path.exists() or path.is_dir():
         raise FileNotFoundError(f"{path}: no such file; `microexpr evaluate` writes one, evaluation.json")
@@ -175,7 +177,7 @@ _SCORED = {**_SCORES, "confusion": list_of(list_of(COUNT)), "predictions": list_
 _INTERVAL = list_of(NUMBER, 2)
 
 _ROW = fields(
-    {
+    needed={
         **dict.fromkeys(("name", "basis"), TEXT),
         "n_features": list_of(COUNT),
         "C": list_of(or_null(NUMBER)),
@@ -184,7 +186,8 @@ _ROW = fields(
         "by_subject": names_to(list_of(COUNT, 2)),
         "by_dataset": names_to(_INTERVAL),
         **_SCORED,
-    }
+    },
+    further={"pooling": one_of(*POOLINGS)},
 )
 _COMPARISON = fields(
     {
@@ -214,13 +217,16 @@ _DATA = fields(
         "parameters": PARAMETERS,
         "clips": HASH,
         "features": names_to(HASH),
-    }
+    },
+    {"poolings": names_to(HASH)},
 )
+_SETTINGS = {field.name: ANY for field in dataclasses.fields(Settings)}
+_LATER_SETTINGS = {name: _SETTINGS.pop(name) for name in ("poolings", "classifier", "class_weight")}
 _FILE = fields(
     {
         "format": COUNT,
         "simulated": YES_OR_NO,
-        "settings": fields({field.name: ANY for field in dataclasses.fields(Settings)}),
+        "settings": fields(_SETTINGS, _LATER_SETTINGS),
         "versions": names_to(TEXT),
         "data": _DATA,
         "results": _RESULTS,

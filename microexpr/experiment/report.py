@@ -48,7 +48,7 @@ def save_evaluation(evaluation: Evaluation, folder: str | os.PathLike[str]) -> l
     written[0].write_text(dumped + "\n", encoding="utf-8")
     written[1].write_text(f"{text(evaluation)}\n", encoding="utf-8")
 
-    names = [f"{i} {row.name} ({row.basis})" for i, row in enumerate(evaluation.rows)]
+    names = [f"{i} {row.method} ({row.basis})" for i, row in enumerate(evaluation.rows)]
     tables: dict[str, list[dict]] = {"table": evaluation.lines()}
     tables["comparisons"] = [
         {"first": names[pair.first], "second": names[pair.second], "difference": pair.difference}
@@ -179,4 +179,4 @@ def _sweep(evaluation: Evaluation) -> Iterator[str]:
 
 
 def _label(row: Row) -> str:
-    return f"{row.name}, {row.basis}"
+    return f"{row.method}, {row.basis}"

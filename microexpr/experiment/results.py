@@ -49,12 +49,16 @@ class Row:
         "without selection" or "with selection".
     basis : str
         Where C and N are from: "as published" ("as given" where features, pooling or classifier are not the
-        paper's), chosen inside the training folds, or by the test clips.
+        paper's), chosen inside the training folds, or by the test clips. Of another recipe than the paper's
+        it says that it is.
     n_features, C : list
         What each fold used; C is None with a classifier that is not the SVM.
     scores : Scores
     intervals : dict
         95 % interval of accuracy, uf1 and uar, (low, high), from a bootstrap over subjects.
+    pooling : str
+        "rank", which is the paper's or stands for what was given in its place, or another of
+        `Settings.poolings`.
     """
 
     name: str
@@ -63,6 +67,12 @@ class Row:
     C: list[float | None]
     scores: Scores
     intervals: dict[str, tuple[float, float]]
+    pooling: str = "rank"
+
+    @property
+    def method(self) -> str:
+        """Its name, with the pooling before it where that is not the paper's."""
+        return self.name if self.pooling == "rank" else f"{self.pooling}, {self.name}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,7 +164,7 @@ class Evaluation:
         ]
         for row in self.rows:
             line: dict[str, Any] = {
-                "method": row.name,
+                "method": row.method,
                 "source": self.source,
                 "basis": row.basis,
                 "N": _range(row.n_features),
@@ -181,7 +191,8 @@ class Evaluation:
         return {
             "labels": labels.tolist(),
             "rows": [
-                {"name": row.name, "basis": row.basis, "n_features": row.n_features, "C": row.C}
+                ({} if row.pooling == "rank" else {"pooling": row.pooling})
+                | {"name": row.name, "basis": row.basis, "n_features": row.n_features, "C": row.C}
                 | {"recall": dict(zip(labels.tolist(), map(_number, row.scores.recall), strict=True))}
                 | {"intervals": {name: list(ends) for name, ends in row.intervals.items()}}
                 | {"by_subject": {str(name): list(counts) for name, counts in row.scores.by_subject.items()}}
@@ -215,7 +226,7 @@ class Evaluation:
 
     def __repr__(self) -> str:
         """Say the scores and not the arrays."""
-        rows = ", ".join(f"{row.name} ({row.basis}) {row.scores.accuracy:.3f}" for row in self.rows)
+        rows = ", ".join(f"{row.method} ({row.basis}) {row.scores.accuracy:.3f}" for row in self.rows)
         return f"Evaluation({len(self.table)} clips, {self.source} accuracy: {rows})"
 
 

@@ -1,17 +1,15 @@
 """The paper's experiment from end to end: Tables 1 and 2, Fig. 4, and what makes them comparable.
 
 `read` reads data sets, `extract_and_evaluate` extracts what is missing and evaluates, `evaluate` evaluates
-features that are there already, `repeat` does again what an evaluation.json says.
+features that are there already.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from joblib import effective_n_jobs
@@ -22,17 +20,27 @@ from sklearn.exceptions import ConvergenceWarning
 from .._extras import require
 from .._temporary import temporary_folder
 from ..data import PUBLISHED, combine, read_dataset, select_classes
+from ..discriminant import ShrinkageLDA
 from ..extraction import extract
-from ..features import Features, FrameFunction, as_features, as_json, name_and_parameters
+from ..features import Features, FrameFunction, as_features
 from ..pipeline import Pooling
+from ..pooling import POOLINGS, sufficient
 from ..store import FeatureStore, Kind
 from .folds import FoldPredictions, Folds, make_folds, predict_folds
-from .pins import differences, hash_array, hash_clips, versions
-from .pins_file import read_pins
+from .pins import hash_array, hash_clips, versions
 from .results import Evaluation
 from .scores import Scores
 from .settings import Blocks, Settings, title
-from .tables import compare_rows, make_rows, make_sweep, notes_on, numbers_of_features, weights_by_block
+from .sources import FeatureSource, source_of
+from .tables import (
+    compare_rows,
+    make_rows,
+    make_sweep,
+    notes_on,
+    numbers_fitting,
+    numbers_of_features,
+    weights_by_block,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,7 +48,7 @@ if TYPE_CHECKING:
 # Name, root, and options of the reader if there are any.
 Source = tuple[str, str | os.PathLike[str]] | tuple[str, str | os.PathLike[str], Mapping[str, Any]]
 
-__all__ = ["evaluate", "extract_and_evaluate", "read", "repeat"]
+__all__ = ["Source", "evaluate", "extract_and_evaluate", "read"]
 
 
 def read(sources: Sequence[Source], classes: str | None = None) -> pd.DataFrame:
@@ -93,7 +101,8 @@ def extract_and_evaluate(
     parameters : dict, optional
         Of `microexpr.extract`: size, stabilise, and so on. By default those of the store, if there is one.
     features, pooling
-        What stands where LTOGP and rank pooling do, as in `microexpr.extract`.
+        What stands where LTOGP and rank pooling do, as in `microexpr.extract`; a function, because
+        `Settings.poolings` has the names.
     classifier, n_jobs, progress
         As in `evaluate`.
     digest : str, optional
@@ -111,6 +120,13 @@ def extract_and_evaluate(
     require("an evaluation from clips", "store")
     settings, folds = _plan(table, settings)  # what cannot be evaluated is refused before the extraction
     function = None if features is None else as_features(features)
+    if isinstance(pooling, str) and pooling != "rank":
+        raise ValueError(
+            f"pooling is {pooling!r}; a function may stand there: Settings(poolings=...) takes the names"
+        )
+    # What a store has, `extract` turns into what all of them can be had of.
+    kept_as = sufficient(settings.poolings) if isinstance(pooling, str) else None
+    FeatureSource(lambda _: None, function, kept_as).check(settings)
     if function is None:
         for blocks in settings.grids:
             numbers_of_features(settings, blocks, 256 * blocks[0] * blocks[1])
@@ -121,7 +137,9 @@ def extract_and_evaluate(
         elif parameters is None and FeatureStore.exists(store):
             parameters = FeatureStore(store).parameters
         options = {name: value for name, value in (parameters or {}).items() if name != "pooling"}
-        kept = extract(table, store, **chosen, pooling=pooling, n_jobs=n_jobs, progress=progress, **options)
+        kept = extract(
+            table, store, **chosen, pooling=kept_as or pooling, n_jobs=n_jobs, progress=progress, **options
+        )
         if kept.problems:
             count = f"{len(kept.problems)} clip{'s' * (len(kept.problems) > 1)} could not be described"
             warnings.warn(f"{count}: {'; '.join(map(str, kept.problems))}", UserWarning, stacklevel=2)
@@ -134,7 +152,7 @@ def extract_and_evaluate(
             )
         n_problems = len(table.attrs.get("problems", [])) + len(kept.problems)
         return _evaluate(
-            _Source(kept.features.__getitem__, function, isinstance(pooling, str)),
+            FeatureSource(kept.features.__getitem__, function, kept_as),
             kept.table,
             settings,
             folds,
@@ -144,7 +162,12 @@ def extract_and_evaluate(
                 "sources": table.attrs.get("sources", []),
                 "classes": table.attrs.get("selection") or "all",
                 "digest": found,
-                "parameters": kept.store.parameters,
+                # But how a store's clips are pooled: of what is needed the bits are the same.
+                "parameters": {
+                    name: value
+                    for name, value in kept.store.parameters.items()
+                    if name != "pooling" or value not in POOLINGS
+                },
             },
             notes=[f"{n_problems} clips could not be read"] if n_problems else [],
             n_jobs=n_jobs,
@@ -158,6 +181,7 @@ def evaluate(
     settings: Settings | None = None,
     *,
     blocks: Blocks | None = None,
+    pooling: str = "rank",
     classifier: BaseEstimator | None = None,
     face: ArrayLike | None = None,
     n_jobs: int | None = -1,
@@ -187,9 +211,12 @@ def evaluate(
     blocks : (int, int), optional
         Of other features: how many blocks of the face they describe, with as many columns for each, one block
         after the other. Without it there is no picture of the face.
+    pooling : str
+        How `features` were pooled (`microexpr.extract`): "mean+rank" is needed where the settings' poolings
+        have a mean; then X is twice as long.
     classifier : estimator, optional
-        A scikit-learn classifier instead of the SVM; cloned for each fold, fitted on standardised features,
-        with and without selection. C plays no part then.
+        A scikit-learn classifier instead of that of the settings; cloned for each fold, fitted on
+        standardised features, with and without selection. C plays no part then.
     face : array-like of shape (height, width), optional
         Mean face, for `microexpr.plots.plot_face_parts`.
     n_jobs : int, optional
@@ -205,7 +232,8 @@ def evaluate(
     ------
     ValueError
         If the shapes differ, the protocol does not fit the table, a fold trains on one class, N is not less
-        than the number of features, or they are not as many for each of `blocks`.
+        than the number of features, or they are not as many for each of `blocks`; or if one of the poolings
+        cannot be had of `pooling`.
 
     Warns
     -----
@@ -242,7 +270,7 @@ def evaluate(
     effective_n_jobs(n_jobs)
     settings, folds = _plan(table, settings)
     return _evaluate(
-        _source_of(features, blocks),
+        source_of(features, blocks, pooling),
         table,
         settings,
         folds,
@@ -253,80 +281,6 @@ def evaluate(
         n_jobs=n_jobs,
         progress=progress,
     )
-
-
-def repeat(
-    file: str | os.PathLike[str],
-    *,
-    sources: Sequence[Source] | None = None,
-    store: str | os.PathLike[str] | None = None,
-    features: FrameFunction | Features | None = None,
-    pooling: Literal["rank"] | Pooling = "rank",
-    classifier: BaseEstimator | None = None,
-    n_jobs: int | None = -1,
-    progress: bool | None = None,
-) -> tuple[Evaluation, list[str]]:
-    """Evaluate again as an evaluation.json says, and compare.
-
-    Parameters
-    ----------
-    file : path
-        The evaluation.json that `save_evaluation` wrote.
-    sources : sequence of (name, root) or (name, root, options), optional
-        Where the data sets are now; by default where they were. Options of reading that were given then are
-        given again, but for those that are other ones here.
-    store, n_jobs, progress
-        As in `extract_and_evaluate`.
-    features, pooling, classifier
-        Those of the evaluation, where they are not the paper's: the file names them but cannot hold them.
-
-    Returns
-    -------
-    evaluation : Evaluation
-    differences : list of str
-        What is not the same, bit for bit; empty if everything is. Versions that differ come first.
-
-    Raises
-    ------
-    ValueError
-        If the file is not such a file, or it was written with other features, another pooling or classifier,
-        or for other clips.
-    """
-    content, settings = read_pins(Path(file))
-    pinned = content["data"]
-    _check_functions(file, content, features, pooling, classifier)
-    sources = _sources_again(pinned["sources"], sources)
-    if not sources:
-        raise ValueError(f"{file} does not say where the data sets are; give them")
-    table = read(sources, pinned["classes"] or "all")
-    evaluation = extract_and_evaluate(
-        table,
-        settings,
-        store=store,
-        parameters=pinned["parameters"],
-        features=features,
-        pooling=pooling,
-        classifier=classifier,
-        n_jobs=n_jobs,
-        progress=progress,
-        digest=pinned["digest"],
-    )
-    again = json.loads(json.dumps({**evaluation.pins, "results": evaluation.results()}))
-    return evaluation, differences(content, again)
-
-
-def _sources_again(pinned: Sequence[Sequence[Any]], given: Sequence[Source] | None) -> list[Source]:
-    """Return the sources of a file, or those given with the options of the file's."""
-    again: list[Source] = []
-    for k, (name, root, *options) in enumerate(given or pinned):
-        chosen = dict(options[0]) if options else {}
-        then: list[Any] = list(pinned[k]) if k < len(pinned) else ["", ""]
-        if name.lower().partition("-")[0] == then[0].partition("-")[0]:
-            chosen = {**(then[2] if len(then) > 2 else {}), **chosen}
-            if name.lower() == "smic" and "camera" not in chosen:
-                name = then[0]  # which says the camera
-        again.append((name, root, chosen))
-    return again
 
 
 def _plan(table: pd.DataFrame, settings: Settings | None) -> tuple[Settings, Folds]:
@@ -342,65 +296,8 @@ def _plan(table: pd.DataFrame, settings: Settings | None) -> tuple[Settings, Fol
     return settings, make_folds(table, settings)
 
 
-class _Source(NamedTuple):
-    """Where features come from, and what is known of them."""
-
-    load: Callable[[Any], Any]
-    function: Features | None  # None: LTOGP's, by their blocks
-    ranked: bool = True  # by rank pooling
-
-
-def _source_of(features: Any, blocks: Blocks | None) -> _Source:
-    """Tell apart what `evaluate` takes as features."""
-    if isinstance(features, Mapping):
-        names = [name for name in features if isinstance(name, str)]
-        if names and len(features) > 1:
-            there = ", ".join(map(str, features))
-            raise ValueError(f"features are {there}; evaluate one: features[{names[0]!r}]")
-        load, name = _looked_up(features), names[0] if names else None
-    elif callable(features):
-        load, name = features, None
-    else:
-        load, name = lambda _: features, "features"
-    if name is None:
-        if blocks is not None:
-            raise ValueError("blocks are of other features than LTOGP's, whose are in the settings")
-        return _Source(load, None)
-    return _Source(load, Features(load, name, blocks))
-
-
-def _looked_up(features: Mapping[Any, Any]) -> Callable[[Any], Any]:
-    def load(kind: Kind) -> Any:
-        if kind not in features:
-            there = ", ".join(map(title, features)) or "nothing"
-            raise ValueError(f"there are no features of {title(kind)}; there is {there}")
-        return features[kind]
-
-    return load
-
-
-def _check_functions(
-    file: Any, content: Mapping[str, Any], features: Any, pooling: Any, classifier: Any
-) -> None:
-    """Raise unless these are the functions that the file names."""
-    names = [kind for kind in content["data"]["features"] if " x " not in kind]
-    pinned = {
-        "features": names[0] if names else None,
-        "pooling": content["data"]["parameters"].get("pooling", "rank"),
-        "classifier": content.get("classifier"),
-    }
-    given = {
-        "features": None if features is None else as_features(features).name,
-        "pooling": pooling if isinstance(pooling, str) else as_json(name_and_parameters(pooling)),
-        "classifier": None if classifier is None else repr(classifier),
-    }
-    for key, value in pinned.items():
-        if given[key] != value:
-            raise ValueError(f"{file} was written with {key}={value!r}, not {given[key]!r}; give that one")
-
-
 def _evaluate(
-    source: _Source,
+    source: FeatureSource,
     table: pd.DataFrame,
     settings: Settings,
     folds: Folds,
@@ -413,44 +310,61 @@ def _evaluate(
     progress: bool | None,
 ) -> Evaluation:
     """Evaluate a table that was looked at, on its folds."""
+    source.check(settings)
+    if classifier is not None and not settings.is_papers:
+        raise ValueError("classifier= is given, and the settings say which as well: leave one of them out")
+    if settings.classifier == "lda":
+        classifier = ShrinkageLDA(priors="equal" if settings.class_weight else None)
     main: Kind = settings.blocks if source.function is None else source.function.name
-    blocks = settings.blocks if source.function is None else source.function.blocks
+    blocks = source.blocks(main)
     groups, y = table["subject"].to_numpy(dtype=str), table["emotion"].to_numpy(dtype=str)
     labels, codes = np.unique(y, return_inverse=True)
 
+    def predict(X: NDArray, n_features: list[int], nested: bool, name: str) -> FoldPredictions:
+        Cs: list[float | None] = [*sorted({settings.C, *settings.C_grid})] if nested else [settings.C]
+        return predict_folds(
+            X,
+            codes,
+            folds if nested else Folds(folds.outer, [[] for _ in folds.outer]),
+            n_features,
+            Cs if classifier is None else [None],
+            settings.gamma,
+            classifier,
+            class_weight=settings.class_weight,
+            name=name,
+            n_jobs=n_jobs,
+            progress=progress,
+        )
+
     hashes: dict[str, str] = {}
     by_kind: dict[Kind, FoldPredictions] = {}
+    others: dict[str, FoldPredictions] = {}
+    other_hashes: dict[str, str] = {}
     for kind in settings.grids if source.function is None else [main]:
-        X = _checked(source.load(kind), kind, len(table))
+        stored = source.stored(kind, len(table))
+        X = source.pooled(stored, kind, "rank")
         n_features, left_out = numbers_of_features(settings, kind, X.shape[1])
         if left_out:
             notes = [f"{title(kind)} has {X.shape[1]} features: no N of {min(left_out)} and more", *notes]
         hashes[title(kind).removesuffix(" blocks")] = hash_array(X)
-        nested = kind == main and settings.nested
-        Cs: list[float | None] = [*sorted({settings.C, *settings.C_grid})] if nested else [settings.C]
-        by_kind[kind] = predict_folds(
-            X,
-            codes,
-            folds if nested else Folds(folds.outer, [[] for _ in folds.outer]),
-            [*n_features, X.shape[1]] if kind == main else n_features,
-            Cs if classifier is None else [None],
-            settings.gamma,
-            classifier,
-            name=title(kind),
-            n_jobs=n_jobs,
-            progress=progress,
-        )
-        if kind == main:
-            without_blocks = "" if blocks else f"{title(main)} has no blocks"
-            # Another pooling may move columns: only LTOGP's known length can tell that it did not.
-            if (
-                blocks
-                and not source.ranked
-                and (source.function or X.shape[1] != 256 * blocks[0] * blocks[1])
-            ):
-                blocks, without_blocks = None, "the pooling may have moved the columns of the blocks"
-            weights = weights_by_block(by_kind[kind].weights, blocks, kind)
-        del X
+        everything = [X.shape[1]] if kind == main else []
+        by_kind[kind] = predict(X, [*n_features, *everything], kind == main and settings.nested, title(kind))
+        if kind != main:
+            continue
+        without_blocks = "" if blocks else f"{title(main)} has no blocks"
+        # Another pooling may move columns: only LTOGP's known length can tell that it did not.
+        if (
+            blocks
+            and source.pooling is None
+            and (source.function or X.shape[1] != 256 * blocks[0] * blocks[1])
+        ):
+            blocks, without_blocks = None, "the pooling may have moved the columns of the blocks"
+        weights = weights_by_block(by_kind[kind].weights, blocks, kind)
+        for pooling in settings.poolings[1:]:
+            X = source.pooled(stored, kind, pooling)
+            other_hashes[pooling] = hash_array(X)
+            n_features = [*numbers_fitting(settings, X.shape[1]), X.shape[1]]
+            others[pooling] = predict(X, n_features, settings.nested, f"{title(kind)}, {pooling}")
 
     tested = folds.tested
     clips = table["clip"].to_numpy(dtype=str)[tested]
@@ -458,11 +372,14 @@ def _evaluate(
     def scores(predicted: NDArray) -> Scores:
         return Scores(y[tested], labels[predicted[tested]], groups[tested], labels, clips)
 
-    papers = source.function is None and source.ranked and classifier is None
-    rows = make_rows(by_kind[main], folds, scores, settings, "as published" if papers else "as given")
+    papers = source.function is None and source.pooling and classifier is None and settings.is_papers
+    as_given = "as published" if papers else "as given"
+    rows = make_rows(by_kind[main], folds, scores, settings, as_given)
+    for pooling, predictions in others.items():
+        rows += make_rows(predictions, folds, scores, settings, as_given, pooling)
     kept = table.iloc[tested].reset_index(drop=True)
     kept.attrs = dict(table.attrs)
-    gap = float(np.max([predictions.gap for predictions in by_kind.values()]))
+    gap = float(np.max([predictions.gap for predictions in [*by_kind.values(), *others.values()]]))
     if not gap <= 1e-6:
         warnings.warn(
             f"an l2,1 problem was left at a relative duality gap of {gap:.1e}, above 1e-6",
@@ -481,20 +398,15 @@ def _evaluate(
         n_rows=by_kind[main].n_rows,
         gap=gap,
         face=None if face is None else np.asarray(face),
-        notes=[*notes_on(settings, by_kind[main], kept, without_blocks), *notes],
+        notes=[*notes_on(settings, by_kind[main], others, kept, without_blocks), *notes],
         pins={
             "versions": versions(),
-            **({} if classifier is None else {"classifier": repr(classifier)}),
-            "data": {**data, "clips": hash_clips(table), "features": hashes},
+            **({} if classifier is None or not settings.is_papers else {"classifier": repr(classifier)}),
+            "data": {
+                **data,
+                "clips": hash_clips(table),
+                "features": hashes,
+                **({"poolings": other_hashes} if others else {}),
+            },
         },
     )
-
-
-def _checked(X: Any, kind: Kind, n: int) -> NDArray:
-    """Return the features as an array (n, d), or raise what is wrong with them."""
-    if isinstance(X, np.ma.MaskedArray):
-        raise TypeError(f"the features of {title(kind)} are a masked array")
-    X = np.asarray(X)
-    if X.ndim != 2 or len(X) != n:
-        raise ValueError(f"the features of {title(kind)} have shape {X.shape}; the table has {n} clips")
-    return X

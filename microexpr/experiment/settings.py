@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from .._checks import is_positive, is_whole
+from ..pipeline import check_classifier
+from ..pooling import POOLINGS
 from .scores import MOST_RESAMPLES, PROTOCOLS
 
 __all__ = ["PAPER_N", "Settings"]
@@ -45,6 +47,13 @@ class Settings:
         Folds of the protocol "kfold"; folds, by subject, of each training set.
     n_resamples, seed : int
         Of the bootstrap.
+    poolings : tuple of {"rank", "mean", "mean+rank", "energy"}
+        Recipes of `microexpr.describe` to evaluate beside the paper's, rank pooling, which is always there
+        and comes first: each in rows of its own, of `blocks`, and compared with the paper's.
+    classifier : {"svm", "lda"}
+        As in `microexpr.make_classifier`, of all rows; the LDA has no C.
+    class_weight : {None, "balanced"}
+        As there.
     """
 
     protocol: str = "loso"
@@ -61,6 +70,9 @@ class Settings:
     inner_splits: int = 5
     n_resamples: int = 10_000
     seed: int = 0
+    poolings: tuple[str, ...] = ("rank",)
+    classifier: str = "svm"
+    class_weight: str | None = None
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):  # JSON has lists only
@@ -97,9 +109,25 @@ class Settings:
             value = getattr(self, name)
             if not is_whole(value) or value < least:
                 raise ValueError(f"{name} is {value!r}; it must be at least {least}, and a whole number")
+        if (
+            not isinstance(self.poolings, tuple)
+            or not all(isinstance(name, str) and name in POOLINGS for name in self.poolings)
+            or len(set(self.poolings)) < len(self.poolings)
+        ):
+            raise ValueError(
+                f"poolings is {self.poolings!r}; it must be of {', '.join(POOLINGS)}, each once at most"
+            )
+        others = [name for name in self.poolings if name != "rank"]
+        object.__setattr__(self, "poolings", ("rank", *others))
+        check_classifier(self.classifier, self.class_weight, self.C)
         for name in ("sweep", "nested"):
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"{name} is {getattr(self, name)!r}; it must be True or False")
+
+    @property
+    def is_papers(self) -> bool:
+        """Whether the classifier is the paper's."""
+        return self.classifier == "svm" and self.class_weight is None
 
     @property
     def grids(self) -> list[Blocks]:

@@ -18,7 +18,17 @@ if TYPE_CHECKING:
 
     from ..store import Kind
 
-__all__ = ["compare_rows", "make_rows", "make_sweep", "notes_on", "numbers_of_features", "weights_by_block"]
+__all__ = [
+    "compare_rows",
+    "make_rows",
+    "make_sweep",
+    "notes_on",
+    "numbers_fitting",
+    "numbers_of_features",
+    "weights_by_block",
+]
+
+_NOT_THE_PAPERS = "not the paper's"
 
 Scoring = Callable[[NDArray[np.int64]], Scores]  # of the predictions of all clips
 
@@ -45,10 +55,27 @@ def numbers_of_features(settings: Settings, kind: Kind, d: int) -> tuple[list[in
     return sorted(wanted), sorted(left_out)
 
 
+def numbers_fitting(settings: Settings, d: int) -> list[int]:
+    """Return every N that is needed of clips pooled another way than the paper's, if N is less than d."""
+    if int(settings.n_features or 0) >= d:
+        return []
+    wanted = {int(settings.n_features or 0), *(settings.sweep_n_features if settings.nested else ())}
+    return sorted(n for n in wanted if n < d)
+
+
 def make_rows(
-    predictions: FoldPredictions, folds: Folds, scores: Scoring, settings: Settings, as_given: str
+    predictions: FoldPredictions,
+    folds: Folds,
+    scores: Scoring,
+    settings: Settings,
+    as_given: str,
+    pooling: str = "rank",
 ) -> list[Row]:
-    """Return the rows with C and N as given and, if asked for, chosen inside the training folds."""
+    """Return the rows with C and N as given and, if asked for, chosen inside the training folds.
+
+    Of another pooling they say that it is not the paper's; where N is not less than its features, nothing is
+    selected.
+    """
     everything, given = [predictions.n_features[-1]], [int(settings.n_features or 0)]
     C = [settings.C if settings.C in predictions.Cs else None]
 
@@ -60,9 +87,16 @@ def make_rows(
         pooled = scores(predicted)
         resamples = bootstrap(pooled, settings.n_resamples, settings.seed)
         intervals = {measure: interval(values) for measure, values in resamples.items()}
-        return Row(name, basis, [n for n, _ in chosen], [c for _, c in chosen], pooled, intervals)
+        if pooling != "rank":
+            basis = _NOT_THE_PAPERS if basis == as_given else f"{basis}, {_NOT_THE_PAPERS}"
+        return Row(name, basis, [n for n, _ in chosen], [c for _, c in chosen], pooled, intervals, pooling)
 
-    rows = [row("without selection", as_given, everything, C), row("with selection", as_given, given, C)]
+    rows = [row("without selection", as_given, everything, C)]
+    if given[0] not in predictions.n_features[:-1]:  # nothing is selected
+        if settings.nested and C != [None]:
+            rows.append(row("without selection", "C chosen inside", everything, predictions.Cs))
+        return rows
+    rows.append(row("with selection", as_given, given, C))
     if not settings.nested:
         return rows
     swept = [n for n in settings.sweep_n_features if n < len(predictions.weights)] or given
@@ -81,8 +115,12 @@ def make_rows(
 
 
 def compare_rows(rows: list[Row], settings: Settings) -> list[Comparison]:
-    """Return the differences that mean something: with against without selection, what choosing N costs."""
-    at = {(row.name, row.basis): i for i, row in enumerate(rows)}
+    """Return the differences that mean something: with against without selection, what choosing N costs.
+
+    And of every row of another pooling that is not optimistic against the paper's recipe, with selection, C
+    and N from where the row has them.
+    """
+    at = {(row.method, row.basis): i for i, row in enumerate(rows)}
     given = rows[0].basis
     pairs = [("with selection", given, "without selection", given)]
     if settings.nested and ("with selection", "C chosen inside") in at:
@@ -94,6 +132,10 @@ def compare_rows(rows: list[Row], settings: Settings) -> list[Comparison]:
         pairs.append(
             ("with selection", "N by the test clips: optimistic", "with selection", "N chosen inside")
         )
+    for row in rows:
+        basis = given if row.basis == _NOT_THE_PAPERS else row.basis.removesuffix(f", {_NOT_THE_PAPERS}")
+        if row.pooling != "rank" and "optimistic" not in basis:
+            pairs.append((row.method, row.basis, "with selection", basis))
     comparisons = []
     for name, basis, other_name, other_basis in pairs:
         first, second = at[name, basis], at[other_name, other_basis]
@@ -137,9 +179,16 @@ def weights_by_block(
 
 
 def notes_on(
-    settings: Settings, predictions: FoldPredictions, table: pd.DataFrame, without_blocks: str
+    settings: Settings,
+    predictions: FoldPredictions,
+    others: Mapping[str, FoldPredictions],
+    table: pd.DataFrame,
+    without_blocks: str,
 ) -> list[str]:
-    """Return what a reader of the figures should know; `without_blocks` says why there are none, if so."""
+    """Return what a reader of the figures should know; `without_blocks` says why there are none, if so.
+
+    `others` are the predictions from other poolings than the paper's.
+    """
     counts = table["emotion"].value_counts()
     notes = [f"always {counts.index[0]!r}: {100 * counts.iloc[0] / len(table):.1f} %"]
     most = max(predictions.n_features[:-1])
@@ -153,6 +202,19 @@ def notes_on(
     names = table["dataset"].unique()
     if not table.attrs.get("simulated") and settings.n_features == PAPER_N.get(names[0]):
         notes.append(f"N = {settings.n_features} is what the paper chose by its test clips")
+    if settings.classifier == "lda" or settings.class_weight:
+        last = "linear discriminant analysis with shrinkage" if settings.classifier == "lda" else "linear SVM"
+        weights = ", rare classes weighing as much as frequent ones" if settings.class_weight else ""
+        notes.append(f"the classifier is not the paper's: {last}{weights}")
+    for pooling, other in others.items():
+        if len(other.n_features) == 1:
+            d = other.n_features[0]
+            notes.append(f"{pooling} has {d} features: no selection of N = {settings.n_features}")
+    if "energy" in others and table.attrs.get("simulated"):
+        notes.append(
+            "energy reads where a face moves, which in the simulation are fixed places of aligned faces for "
+            "each class: its figures say less of real clips than those of the other rows"
+        )
     if without_blocks:
         notes.append(f"{without_blocks}: no picture of the face")
     return notes
