@@ -34,6 +34,14 @@ class HeldOutScores(NamedTuple):
     tau: float
     n_folds: int
 
+    def __str__(self) -> str:
+        """Say τ, or why there is none."""
+        if not self.n_folds:
+            return f"no tau: {len(self.scores)} frames are too few to hold some out"
+        if np.isnan(self.tau):
+            return "no tau: all frames held out score alike"
+        return f"tau {self.tau:.2f} of frames held out"
+
 
 def held_out_scores(
     V: ArrayLike,
