@@ -100,6 +100,7 @@ def classify(options: argparse.Namespace) -> int:
             row = {"clip": names[k], **({"coded": coded[k]} if coded else {})}
             if isinstance(answer, Exception):
                 said = " ".join(str(answer).split()) or type(answer).__name__
+                said = said.removeprefix(f"{names[k]}: ")
                 rows.append(row | {"class": None, "problem": said})
                 continue
             rows.append(row | answer.to_json() | {"problem": None})

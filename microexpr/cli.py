@@ -202,6 +202,8 @@ def _describe(options: argparse.Namespace) -> None:
     check_parent(prefix)
     import numpy as np
 
+    import rankpool
+
     from .data import read_clip
     from .pipeline import describe
 
@@ -219,20 +221,29 @@ def _describe(options: argparse.Namespace) -> None:
     say_once(caught)
     try:
         clip = describe(frames, blocks=options.blocks, C=options.C, full_output=True)
+        held_out = rankpool.held_out_scores(clip.V, options.C)
     except ValueError as error:
         raise ValueError(f"{options.path}: {error}") from error
     np.savez_compressed(
-        f"{prefix}.npz", u=clip.u, scores=clip.scores, blocks=options.blocks, C=options.C, gap=clip.gap
+        f"{prefix}.npz",
+        u=clip.u,
+        scores=clip.scores,
+        held_out=held_out.scores,
+        tau=held_out.tau,
+        blocks=options.blocks,
+        C=options.C,
+        gap=clip.gap,
     )
     print(
         f"{options.path}: {len(frames)} frames -> u of length {len(clip.u)}, {clip.method}, relative"
-        f" duality gap {clip.gap:.1e}, {time.perf_counter() - started:.1f} s\nwrote {prefix}.npz"
+        f" duality gap {clip.gap:.1e}, {held_out}, {time.perf_counter() - started:.1f} s\n"
+        f"wrote {prefix}.npz"
     )
     if matplotlib_is_there():
         from .plots import plot_description
 
         title = f"{path.resolve().name}: LTOGP and rank pooling"
-        figure = plot_description(frames, clip.u, blocks=options.blocks, scores=clip.scores, title=title)
+        figure = plot_description(frames, clip.u, blocks=options.blocks, held_out=held_out, title=title)
         figure.savefig(f"{prefix}.png", dpi=150)
         print(f"wrote {prefix}.png")
 

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from .held_out import HeldOutScores, held_out_scores
 from .pooling import dynamic_image, hierarchical_rank_pool, rank_pool
 from .ranksvm import RankSVMResult, approximate_rank_pool, rank_svm
 
@@ -10,12 +11,14 @@ if TYPE_CHECKING:
     from .learning import RankSVM, ndcg, ndcg_scorer
 
 __all__ = [
+    "HeldOutScores",
     "HierarchicalRankPooling",
     "RankPooling",
     "RankSVM",
     "RankSVMResult",
     "approximate_rank_pool",
     "dynamic_image",
+    "held_out_scores",
     "hierarchical_rank_pool",
     "ndcg",
     "ndcg_scorer",

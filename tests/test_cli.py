@@ -46,10 +46,12 @@ def check_description(path, count):
     assert done.stdout.splitlines()[1:] == [f"wrote {stem}.npz", f"wrote {stem}.png"]
     stored = np.load(f"{stem}.npz")
     assert stored["u"].shape == (16384,)
-    assert stored["scores"].shape == (count,)
+    assert stored["scores"].shape == stored["held_out"].shape == (count,)
     assert stored["gap"] <= 1e-6
-    # rank pooling orders the frames: the scores rise with time
+    # rank pooling orders the frames: the scores rise with time, of those held out too
     assert np.corrcoef(stored["scores"], np.arange(count))[0, 1] > 0.9
+    assert stored["tau"] > 0.8
+    assert f", tau {stored['tau']:.2f} of frames held out, " in done.stdout
     assert Image.open(f"{stem}.png").size[0] >= 1000
 
 
@@ -61,6 +63,17 @@ def test_describe_a_folder_of_frames(tmp_path):
     assert main(["describe", "frames", "--blocks", "4", "4", "--out", "result"]) == 0
     assert np.load("result.npz")["u"].shape == (4096,)
     assert Path("result.png").exists()
+
+
+def test_describe_says_where_there_is_no_order_to_tell(tmp_path, capsys):
+    for count, words in [(2, "no tau: 2 frames are too few"), (6, "no tau: all frames held out score alike")]:
+        (tmp_path / str(count)).mkdir()
+        for number in range(count):
+            Image.new("L", (64, 64), 90).save(f"{count}/{number}.png")
+        assert main(["describe", str(count), "--blocks", "2", "2"]) == 0
+        assert words in capsys.readouterr().out
+        assert np.isnan(np.load(f"{count}.npz")["tau"])
+        assert Path(f"{count}.png").exists()
 
 
 def test_what_cannot_be_described(tmp_path, videos):

@@ -1,0 +1,29 @@
+"""Figures. Every function draws on a matplotlib Axes and returns it (`plot_description`: a Figure)."""
+
+from .blocks import plot_blocks
+from .clips import plot_codes, plot_description, plot_frames, plot_held_out_scores
+from .evaluation import (
+    plot_comparison,
+    plot_confusion,
+    plot_face_parts,
+    plot_subjects,
+    plot_sweep,
+    save_evaluation,
+)
+from .recognition import plot_classification, plot_probabilities
+
+__all__ = [
+    "plot_blocks",
+    "plot_classification",
+    "plot_codes",
+    "plot_comparison",
+    "plot_confusion",
+    "plot_description",
+    "plot_face_parts",
+    "plot_frames",
+    "plot_held_out_scores",
+    "plot_probabilities",
+    "plot_subjects",
+    "plot_sweep",
+    "save_evaluation",
+]
