@@ -16,6 +16,7 @@ from PIL import Image
 from microexpr.experiment import Scores, Settings, evaluate
 from microexpr.plots import (
     plot_blocks,
+    plot_classification,
     plot_comparison,
     plot_confusion,
     plot_face_parts,
@@ -357,7 +358,7 @@ def test_a_classification_says_how_far_to_trust_it(tmp_path):
     table = microexpr.read_casme2(root)
     recogniser = microexpr.train(table, blocks=(2, 3), n_features=50, progress=False)
     answer = recogniser.classify(np.random.default_rng(0).integers(0, 256, (5, 128, 128), dtype=np.uint8))
-    figure = plots.plot_classification(recogniser, answer, title="noise.mp4")
+    figure = plot_classification(recogniser, answer, title="noise.mp4")
     frames, face, probabilities = figure.axes[:3]
     said = figure.get_suptitle()
     assert said.startswith(f"noise.mp4: {answer.label}, probability {answer.probability:.2f}\n")
