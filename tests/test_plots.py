@@ -367,7 +367,7 @@ def test_a_classification_says_how_far_to_trust_it(tmp_path):
     assert frames.get_xlabel() == "frame (of 5)"
     assert face.get_xlabel() == "selected features, 2 × 3 blocks"
     circles = [patch for patch in face.patches if patch.get_gid() != "legend"]
-    areas = [circle.get_radius() ** 2 for circle in circles]
+    areas = np.array([circle.get_radius() ** 2 for circle in circles])
     weights = np.abs(recogniser.weights_by_block(answer)).ravel()
     np.testing.assert_allclose(areas / max(areas), weights / weights.max())
     words = [text.get_text() for text in face.texts]
