@@ -135,6 +135,12 @@ def _check(about: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> None:
         raise WrongField("classes must be two or more, sorted, each once")
     if not (1 <= down <= height and 1 <= across <= width):
         raise WrongField(f"blocks are {down} x {across}; frames are {height} x {width} pixels")
+    trained_on = about["about"]
+    confusion, counts = trained_on["scores"]["confusion"], trained_on["class_counts"]
+    if [len(row) for row in confusion] != [c] * c or sum(map(sum, confusion)) != trained_on["clips"]:
+        raise WrongField("about.scores.confusion must have a row and a column a class, and count each clip")
+    if list(counts) != about["classes"] or sum(counts.values()) != trained_on["clips"]:
+        raise WrongField("about.class_counts must have each class, and count each clip")
     if not about["temperature"] > 0:
         raise WrongField("temperature must be positive")
     texture = down * across * 256
@@ -142,7 +148,7 @@ def _check(about: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> None:
         about["pooling"]
     ]
     n, p = len(arrays["selected"]), c * (c - 1) // 2 if about["pairs"] else c
-    m = about["about"]["clips"]
+    m = trained_on["clips"]
     shapes = {"mean": (d,), "scale": (d,), "selected": (n,), "coef": (p, n), "intercept": (p,)}
     shapes |= {"face": (height, width), "texture": (texture,), "held_out_face": (m,), "held_out_motion": (m,)}
     for name, shape in shapes.items():

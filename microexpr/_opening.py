@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from ._objects import Objects
 
 
+# What a store does not note, because it is what the paper has.
+_NOT_NOTED = {"pooling": "rank"}
+
+
 def open_store(objects: Objects, mode: str, parameters: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return the attributes of a store, made in mode "a" if there is none; raise if they are not as asked."""
     try:
@@ -51,9 +55,14 @@ def open_store(objects: Objects, mode: str, parameters: Mapping[str, Any] | None
     if parameters is not None and dict(parameters) != there:
         names = sorted({*parameters, *there})
         differ = [n for n in names if parameters.get(n) != there.get(n)]
-        theirs = ", ".join(f"{n}={there.get(n)!r}" for n in differ)
-        ours = ", ".join(f"{n}={parameters.get(n)!r}" for n in differ)
-        raise StoreError(f"{objects.title} was made with {theirs}, not {ours}; give another store for that")
+        theirs, ours = (
+            ", ".join(f"{n}={which.get(n, _NOT_NOTED.get(n))!r}" for n in differ)
+            for which in (there, parameters)
+        )
+        more = " (one of mean+rank serves every pooling)" if differ == ["pooling"] else ""
+        raise StoreError(
+            f"{objects.title} was made with {theirs}, not {ours}; give another store for that{more}"
+        )
     return attributes
 
 

@@ -316,12 +316,23 @@ class Recogniser:
         """Say what it was trained on, and how far to trust it."""
         about, scores = self.about, self.about["scores"]
         source = ", simulated clips" if about["simulated"] else ""
-        n_features = f"{about['n_features']} of {len(self.model.mean)} features"
+        recipe = f"{about['n_features']} of {len(self.model.mean)} features, gamma = {about['gamma']:g}"
+        recipe += f", C = {about['C']:g}" if about["C"] is not None else ""
+        recipe += f", {about['class_weight']} classes" if about["class_weight"] else ""
+        if about["chosen_from"] > 1:
+            recipe += f": chosen from {about['chosen_from']} recipes inside the training folds"
+        confusion = np.array(scores["confusion"])
+        said = [
+            f"{label} {100 * right / n:.0f} % of {n}" if n else f"{label} never"
+            for label, right, n in zip(
+                self.classes, confusion.diagonal(), confusion.sum(axis=0).tolist(), strict=True
+            )
+        ]
         lines = [
             f"{len(self.classes)} classes, trained on {about['clips']} clips of {about['subjects']} subjects "
             f"({', '.join(about['datasets'])}{source})",
-            f"{self.pooling} pooling of LTOGP in {self.blocks[0]} x {self.blocks[1]} blocks, {n_features}, "
-            f"{about['classifier']}",
+            f"{self.pooling} pooling of LTOGP in {self.blocks[0]} x {self.blocks[1]} blocks, "
+            f"{about['classifier'].upper()} on {recipe}",
             f"on people left out ({scores['folds']}): "
             + ", ".join(
                 f"{name} {value} [{low}, {high}]"
@@ -331,6 +342,7 @@ class Recogniser:
                     ("UAR", [f"{x:.3f}" for x in scores["uar"]]),
                 )
             ),
+            f"of the clips it said to be of a class, so many were: {', '.join(said)}",
             *(f"note: {note}" for note in about["notes"]),
         ]
         return "\n".join(lines)

@@ -9,6 +9,7 @@ from pathlib import Path
 import PIL.Image
 import pytest
 
+from microexpr import _model_file
 from microexpr.data import ClipError, _images, _workbooks, read_clip, read_manifest
 from microexpr.experiment import pins_file
 
@@ -19,11 +20,13 @@ TEXT = " ".join((ROOT / "SECURITY.md").read_text().split())
 def test_the_limits_are_those_of_the_code():
     assert _images.LARGEST_FILE == 1 << 30
     assert pins_file.LARGEST_FILE == 128 << 20
+    assert _model_file.LARGEST_FILE == 1 << 30
     most, rows = f"{_workbooks._MOST_MEGABYTES} MB", f"{_workbooks._MOST_ROWS:,} rows"
     for words in [
         "1 GiB a file",
         f"{PIL.Image.MAX_IMAGE_PIXELS:,} a picture",
         "128 MiB",
+        "1 GiB, nothing compressed",
         f"{_workbooks._MOST_MEGABYTES_OF_TEXT} MB of XML in each part",
         f"{4 * _workbooks._MOST_MEGABYTES} MB in a sheet",
         f"| {most}, {rows} |",
