@@ -205,7 +205,7 @@ def test_one_store_holds_them_all(table, tmp_path, kind):
         extract(table, size=SIZE, pooling="energy", **kind).X,
     )
     with pytest.raises(
-        StoreError, match=r"was made with pooling=None, not pooling='mean\+rank'; give another"
+        StoreError, match=r"was made with pooling='rank', not pooling='mean\+rank'; give another"
     ):
         extract(table, ranked, size=SIZE, pooling="mean+rank", **kind)
     with pytest.raises(ValueError, match="blocks of features grey"):

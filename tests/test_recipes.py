@@ -235,9 +235,9 @@ def test_stores_that_hold_enough(table, tmp_path):
         assert one.results() == two.results() == new.results()
         assert one.pins == two.pins == new.pins
     means = Settings(**short, poolings=["mean"])
-    with pytest.raises(StoreError, match=r"was made with pooling=None, not pooling='mean\+rank'"):
+    with pytest.raises(StoreError, match=r"was made with pooling='rank', not pooling='mean\+rank'"):
         extract_and_evaluate(table, means, store=stores["rank"], n_jobs=1)
-    with pytest.raises(StoreError, match=r"was made with pooling='energy', not pooling=None"):
+    with pytest.raises(StoreError, match=r"was made with pooling='energy', not pooling='rank'"):
         extract_and_evaluate(table, Settings(**short), store=stores["energy"], n_jobs=1)
     done = extract_and_evaluate(table, means, store=stores["mean+rank"], n_jobs=1)
     assert [row.pooling for row in done.rows] == ["rank", "rank", "mean", "mean"]
