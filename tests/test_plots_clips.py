@@ -102,9 +102,9 @@ def test_held_out_scores(ax):
 @pytest.mark.parametrize(
     ("T", "words"),
     [
-        (2, "no Kendall's τ: 2 frames are too few to hold some out"),
-        (3, "no Kendall's τ: 3 frames are too few to hold some out"),
-        (8, "no Kendall's τ: all frames held out score alike"),
+        (2, "no Kendall's τ:\n2 frames are too few to hold some out"),
+        (3, "no Kendall's τ:\n3 frames are too few to hold some out"),
+        (8, "no Kendall's τ:\nall frames held out score alike"),
     ],
 )
 def test_clips_without_an_order(T, words):
