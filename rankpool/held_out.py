@@ -37,7 +37,7 @@ class HeldOutScores(NamedTuple):
     def __str__(self) -> str:
         """Say τ, or why there is none."""
         if not self.n_folds:
-            return f"no tau: {len(self.scores)} frames are too few to hold some out"
+            return f"no tau: {len(self.scores)} frames are too few"
         if np.isnan(self.tau):
             return "no tau: all frames held out score alike"
         return f"tau {self.tau:.2f} of frames held out"
