@@ -11,15 +11,17 @@ d=1024.
 
 import time
 import warnings
+from functools import partial
 
 import numpy as np
 import pytest
 from scipy.ndimage import map_coordinates
 from skimage.data import astronaut
-from sklearn.svm import LinearSVC
+from sklearn.model_selection import PredefinedSplit, cross_val_predict
+from sklearn.svm import LinearSVC, LinearSVR
 
 import ltogp
-from rankpool import RankPooling, _kernels, rank_pool, rank_svm
+from rankpool import RankPooling, _kernels, held_out_scores, rank_pool, rank_svm
 from rankpool._frames import gram
 
 
@@ -90,6 +92,23 @@ def test_linear_svc_on_pairs(benchmark, counts, problem, loss):
 
     u, hinges = benchmark.pedantic(fit, rounds=1)
     benchmark.extra_info["objective"] = 0.5 * u @ u + (hinges if loss == "hinge" else hinges**2).sum()
+
+
+@pytest.mark.parametrize("method", ["held out", "one solve", "LinearSVR, cross_val_predict"])
+def test_held_out_scores(benchmark, counts, method):
+    """Beside what scikit-learn offers for it: time regressed on the frames, predicted in the same folds."""
+    benchmark.group = "T=68 d=16384 raw, scores of frames held out"
+    T = len(counts)
+    predict = partial(cross_val_predict, LinearSVR(dual=True, max_iter=10000), counts, np.arange(T))
+    folds = PredefinedSplit(np.arange(T) % 5)
+    run = {"held out": held_out_scores, "one solve": rank_svm}.get(method, lambda V: predict(cv=folds))
+    benchmark(run, counts)
+
+
+def test_held_out_scores_of_a_long_clip(benchmark):
+    benchmark.group = "T=5000 d=16384, scores of frames held out"
+    V = clip(500)
+    benchmark.pedantic(held_out_scores, (np.tile(V, (10, 1)),), rounds=2, warmup_rounds=1)
 
 
 @pytest.mark.parametrize("method", ["ranksvm", "svr", "approximate"])

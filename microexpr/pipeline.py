@@ -53,7 +53,11 @@ class Description(NamedTuple):
 
     @property
     def scores(self) -> NDArray[np.float64]:
-        """u^T v_t of each frame, shape (T,): rising with time where rank pooling could order the frames."""
+        """u^T v_t of each frame, shape (T,): rising with time where rank pooling could order the frames.
+
+        It can in any order, also a shuffled one, where there are fewer frames than features; whether they
+        have one `rankpool.held_out_scores` says.
+        """
         if self.V.shape[1:] != self.u.shape:
             raise ValueError(
                 f"this pooling makes {len(self.u)} numbers of {self.V.shape[1]} features: "

@@ -160,6 +160,19 @@ def rank_svm(rng):
     return lambda: rankpool.rank_svm(V, C, **chosen), check
 
 
+def held_out_scores(rng):
+    V, C = frames(rng), number(rng)
+    chosen = ranking_options(rng, 0) | options(rng, n_folds=([None, 2, 3], [0, 10**9]))
+    chosen = {name: value for name, value in chosen.items() if name not in ("times", "max_iter")}
+
+    def check(found, caught):
+        if rows(V) >= 4 and not np.isfinite(found.scores).all():
+            return "a score is not finite"
+        return None if np.isnan(found.tau) or abs(found.tau) <= 1 else f"tau is {found.tau}"
+
+    return lambda: rankpool.held_out_scores(V, C, **chosen), check
+
+
 def rank_pool(rng):
     V, C = frames(rng), number(rng)
     chosen = ranking_options(rng, rows(V)) | pooling_options(rng)
@@ -317,7 +330,7 @@ def loso(rng):
 
 FUNCTIONS = [
     encode, histogram, histogram_top, LTOGP,
-    rank_svm, rank_pool, approximate_rank_pool, hierarchical_rank_pool, dynamic_image,
+    rank_svm, held_out_scores, rank_pool, approximate_rank_pool, hierarchical_rank_pool, dynamic_image,
     RankPooling, HierarchicalRankPooling, RankSVM,
     path, critical_gamma, objective, feasible_dual, relative_gap, L21Selector,
     describe, make_classifier, loso,

@@ -104,6 +104,8 @@ def plot_held_out_scores(
     -------
     matplotlib.axes.Axes
     """
+    from matplotlib.ticker import MaxNLocator
+
     scores = np.asarray(held_out.scores)
     ax = axes(ax)
     time = np.arange(len(scores)) / fps if fps else np.arange(1, len(scores) + 1)
@@ -112,7 +114,10 @@ def plot_held_out_scores(
     ax.set_xlim(time[0] - 0.02 * (time[-1] - time[0]), time[-1] + 0.02 * (time[-1] - time[0]))
     ax.set_xlabel("time (s)" if fps else "frame")
     ax.set_ylabel("score $u^T v_t$ of frames held out,\n0: mean of the others")
-    ax.set_title(str(held_out).replace("tau", "Kendall's τ"), fontsize="medium")
+    words = str(held_out).replace("tau", "Kendall's τ").replace(": ", ":\n")
+    ax.set_title(words, fontsize="medium")
+    if not fps:
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.spines[["top", "right"]].set_visible(False)
     return ax
 
