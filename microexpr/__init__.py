@@ -14,16 +14,19 @@ if TYPE_CHECKING:
     from .extraction import Extraction, extract
     from .features import Features
     from .pipeline import describe, make_classifier
+    from .spotting import Event, Spotter, spot, spot_stream
     from .store import FeatureStore, StoreError
 
 __version__ = "0.1.0"
 
 __all__ = [
     "ClipError",
+    "Event",
     "Extraction",
     "FeatureStore",
     "Features",
     "Scores",
+    "Spotter",
     "StoreError",
     "describe",
     "extract",
@@ -33,15 +36,19 @@ __all__ = [
     "read_clip",
     "read_dataset",
     "simulate",
+    "spot",
+    "spot_stream",
 ]
 
 # Loaded when first used: scikit-learn alone takes longer to import than a clip to describe.
 _MODULES = {
     "ClipError": "data",
+    "Event": "spotting",
     "Extraction": "extraction",
     "FeatureStore": "store",
     "Features": "features",
     "Scores": "experiment",
+    "Spotter": "spotting",
     "StoreError": "store",
     "describe": "pipeline",
     "extract": "extraction",
@@ -51,6 +58,8 @@ _MODULES = {
     "read_clip": "data",
     "read_dataset": "data",
     "simulate": "data",
+    "spot": "spotting",
+    "spot_stream": "spotting",
 }
 
 
