@@ -38,6 +38,46 @@ SETTINGS = {
 }
 
 
+#: Options of `spot` that are fields of `spotting.SpottingOptions`, which has their defaults.
+SPOTTING = {
+    "method": {
+        "choices": ("rank", "difference"),
+        "help": "rank pooling before against after each frame (default), or the difference of each frame "
+        "from those before and after (Moilanen et al.)",
+    },
+    "features": {"choices": ("ltogp", "lbp"), "help": "whose histograms (ltogp)"},
+    "blocks": {"type": int, "nargs": 2, "metavar": ("DOWN", "ACROSS"), "help": "(6 6)"},
+    "n_largest": {"type": int, "metavar": "M", "help": "blocks whose values are averaged (a third of them)"},
+    "eyes": {
+        "type": float,
+        "nargs": 2,
+        "metavar": ("TOP", "BOTTOM"),
+        "help": "part of the height whose blocks are left out, because of blinks (0.333 0.5)",
+    },
+    "longest": {"type": float, "metavar": "SECONDS", "help": "that an expression lasts (0.5)"},
+    "shortest": {"type": float, "metavar": "SECONDS", "help": "that an expression lasts (0.1)"},
+    "p": {"type": float, "help": "threshold: mean + p (maximum - mean) of the contrast (0.25)"},
+    "noise": {
+        "type": float,
+        "metavar": "Z",
+        "help": "the threshold lies Z standard deviations above the median at least; 0: does not (4)",
+    },
+    "threshold": {"type": float, "help": "a number in place of these"},
+    "edge": {"type": float, "help": "an event ends where the contrast is this part of its apex's (0)"},
+    "blur": {"type": float, "metavar": "PIXELS", "help": "standard deviation; 0: do not blur (2)"},
+    "smooth": {"type": float, "metavar": "SECONDS", "help": "that the curve is averaged over (0.1)"},
+}
+
+#: Options of `simulate --long` that are parameters of `data.simulate_long`, which has their defaults.
+LONG_SIMULATION = (
+    ("videos", int, "how many, each of a face of its own (4)"),
+    ("seconds", float, "of a video (60)"),
+    ("fps", float, "frames in a second (200)"),
+    ("expressions", int, "micro-expressions in a video (6)"),
+    ("blinks", float, "in a minute (15)"),
+)
+
+
 #: Names of `data.DATASETS`, which would cost --help what NumPy costs to import.
 DATASETS = (
     *("casme", "casme2", "smic", "smic-hs", "smic-vis", "smic-nir", "samm", "casme3", "casme3-c", "casme-sq"),
@@ -83,6 +123,7 @@ def make_parser(
     )
     simulate.add_argument("out", type=Path, metavar="OUT", help="folder to write into; new or empty")
     _add_simulation(simulate, subjects=26, clips=246, frames=(40, 90))
+    _add_long_simulation(simulate)
 
     describe = _command(
         commands,
@@ -112,6 +153,14 @@ def make_parser(
 
     _add_cropping(
         _command(commands, "crop", functions["crop"], "faces of a video or a data set -> clips of images")
+    )
+    _add_spotting(
+        _command(
+            commands,
+            "spot",
+            functions["spot"],
+            "micro-expressions in a long video, or in a data set of them, scored",
+        )
     )
     _add_extraction(
         _command(commands, "extract", functions["extract"], "every clip of a data set -> a feature store")
@@ -313,9 +362,7 @@ def _add_simulation(
         metavar=("LEAST", "MOST"),
         help="peak displacement of a clip, in pixels of a 128 x 128 frame (1 2)",
     )
-    group.add_argument(
-        "--drift", type=float, default=0.1, help="head drift over a clip, in the same pixels (%(default)s)"
-    )
+    group.add_argument("--drift", type=float, help="head drift over a clip, in the same pixels (0.1)")
     group.add_argument(
         "--frames",
         type=int,
@@ -334,6 +381,66 @@ def _add_simulation(
     )
     group.add_argument("--seed", type=int, default=0, help="(%(default)s)")
     parser.add_argument("--jobs", type=jobs, default=-1, metavar="J", help="threads (-1: every core)")
+
+
+def _add_long_simulation(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group(
+        "long videos",
+        "With --long, which --subjects, --clips and --frames have no part in; --drift is how far the head "
+        "sways (0.5).",
+    )
+    group.add_argument(
+        "--long",
+        action="store_true",
+        help="write long videos to spot in, with several expressions, blinks and turns of the head, and a "
+        "manifest of them",
+    )
+    for name, kind, text in LONG_SIMULATION:
+        group.add_argument(f"--{name}", type=kind, help=text)
+    group.add_argument(
+        "--video", action="store_true", default=None, help="H.264 files without loss, not folders of JPEGs"
+    )
+
+
+def _add_spotting(parser: argparse.ArgumentParser) -> None:
+    parser.usage = "microexpr spot [options] (VIDEO | DATASET ROOT)"
+    parser.add_argument(
+        "source",
+        nargs="+",
+        metavar="SOURCE",
+        help=f"a video or folder of frames; or a data set ({_NAMED}) and its folder",
+    )
+    parser.add_argument("--model", metavar="FILE", help="a recogniser of `train`: classify each event")
+    parser.add_argument(
+        "--fps", type=float, help="frames in a second (default: as the video or data set says)"
+    )
+    parser.add_argument(
+        "--face",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="crop to the largest face, or not (default: videos yes, folders no)",
+    )
+    parser.add_argument("--margin", type=float, help="border around the face, as a fraction of it (0.1)")
+    parser.add_argument(
+        "--damaged",
+        choices=("raise", "keep"),
+        help="what to do with a video that is damaged: say so and stop (default), or warn and keep what "
+        "can be read",
+    )
+    group = parser.add_argument_group("spotting")
+    for name, keywords in SPOTTING.items():
+        group.add_argument(f"--{name.replace('_', '-')}", default=None, **keywords)  # type: ignore[arg-type]
+    group.add_argument("--no-eyes", dest="eyes", action="store_const", const=(), help="leave no blocks out")
+    parser.add_argument("--json", action="store_true", help="print it as JSON")
+    parser.add_argument(
+        "--out",
+        metavar="PREFIX",
+        help="write PREFIX.csv and, of a video, PREFIX.png (the video's or data set's name-spotted, here)",
+    )
+    _add_reading(parser)
+    parser.add_argument(
+        "--jobs", type=jobs, default=-1, metavar="J", help="threads, of a data set (-1: every core)"
+    )
 
 
 def _add_stabilisation(parser: argparse.ArgumentParser) -> None:

@@ -84,7 +84,8 @@ def plot_spotting(
 ) -> Figure:
     """Draw `plot_contrast`, and above it the frames at onset, apex and offset of the events.
 
-    Of more than eight events the eight with the highest contrast have their frames shown, in the order of time.
+    Of more than eight events the eight with the highest contrast have their frames shown, in the order of
+    time.
 
     Parameters
     ----------

@@ -73,7 +73,8 @@ def shown_frames(path: Path, damage: Callable[[str], None]) -> Generator[NDArray
     from av.error import FFmpegError
     from av.video.reformatter import VideoReformatter
 
-    # One for all frames: `to_ndarray` alone sets a conversion up for each, which took 190 of 210 µs at 128 x 128.
+    # One for all frames: `to_ndarray` alone sets a conversion up for each, which took 190 of 210 µs at 128 x
+    # 128.
     to_grey = VideoReformatter()
     with _listening() as lines, open_video(path) as container:
         stream = container.streams.video[0]

@@ -9,7 +9,7 @@ import re
 import sys
 import warnings
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
 from itertools import islice
@@ -496,8 +496,8 @@ def _check_margin(margin: float) -> None:
 class VideoFile:
     """A video file that is read: what is damaged in it, where its face is, its frames.
 
-    `keep` says to go on where it is damaged, and to warn at its end; `part` which frames are the clip, first and
-    last, or None.
+    `keep` says to go on where it is damaged, and to warn at its end; `part` which frames are the clip, first
+    and last, or None.
     """
 
     def __init__(self, path: Path, *, keep: bool = False, part: tuple[int, int] | None = None) -> None:
@@ -510,7 +510,7 @@ class VideoFile:
         self.count = self.packets if self.stop is None else self.stop - self.first
 
     def find_face(self, margin: float, among: int | None = None) -> Box:
-        """Find the largest face in about five frames, spread over the clip, or over its first `among` frames."""
+        """Find the largest face in about five frames, spread over it, or over its first `among` frames."""
         every = max(1, min(self.count, among or self.count) // 4)
         # Decoded twice rather than kept: a long video at full size does not fit in memory.
         with self._as_clip_error(), closing(shown_frames(self.path, self._damage)) as shown:
@@ -518,7 +518,7 @@ class VideoFile:
 
     def frames(
         self, size: tuple[int, int] | None, box: Box | None, progress: bool | None
-    ) -> Iterator[NDArray[np.uint8]]:
+    ) -> Generator[NDArray[np.uint8], None, None]:
         """Decode the frames one after the other, cut the box out of each and resize that."""
         read = 0
         shape: tuple[int, ...] | None = None

@@ -1,4 +1,4 @@
-"""Simulated long videos to spot micro-expressions in: several in each, among blinks and movements of the head."""
+"""Simulated long videos: several micro-expressions in each, among blinks and movements of the head."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def simulate_long(
     faces: str | os.PathLike[str] | None = None,
     noise: float = 1.0,
     motion: tuple[float, float] = (1.0, 2.0),
-    drift: float = 1.0,
+    drift: float = 0.5,
     size: tuple[int, int] = (128, 128),
     video: bool = False,
     seed: int = 0,
@@ -60,10 +60,11 @@ def simulate_long(
     """Write simulated long videos, and a manifest of the micro-expressions in them.
 
     Each video is one face. It sways all the time; now and then the head turns, the eyes blink, or some other
-    part of the face moves for a second or longer, which is no micro-expression. The micro-expressions last 0.2
-    to 0.5 s: the displacement field of a class (`microexpr.data.motion_field`) rises from the onset to the apex
-    and falls back to nothing until the offset. At least a second lies between two of them, and before the first
-    and behind the last; all else may fall together with them. Light changes slowly, and sensor noise is added.
+    part of the face moves for a second or longer, which is no micro-expression. The micro-expressions last
+    0.2 to 0.5 s: the displacement field of a class (`microexpr.data.motion_field`) rises from the onset to
+    the apex and falls back to nothing until the offset. At least a second lies between two of them, and
+    before the first and behind the last; all else may fall together with them. Light changes slowly, and
+    sensor noise is added.
 
     Parameters
     ----------

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
+from queue import Empty, Queue
+from threading import Event, Thread
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +21,9 @@ from .clips import Damaged, VideoFile, check_options, face_of, image_paths
 
 __all__ = ["FrameStream", "stream_clip"]
 
-_SEARCHED = (
-    10  # seconds at the beginning of a video, for a face: to decode all of it for that takes as long again
-)
+_AHEAD = 128  # frames
+# Seconds at the beginning of a video that a face is looked for in: to decode all of it takes as long again.
+_SEARCHED = 10
 
 
 class FrameStream:
@@ -60,11 +63,11 @@ class FrameStream:
 
     def __iter__(self) -> Iterator[NDArray[np.uint8]]:
         if isinstance(self._source, VideoFile):
-            return self._source.frames(self.size, self.box, self.progress)
-        return self._images(self._source)
+            return _ahead(self._source.frames(self.size, self.box, self.progress))
+        return _ahead(self._images(self._source))
 
     def ranges(self, wanted: Sequence[tuple[int, int]]) -> Iterator[NDArray[np.uint8]]:
-        """Read the frames of each (first, last), both in it, as (n, height, width); in order of their first."""
+        """Read the frames of each (first, last), both in it: (n, height, width); in order of their first."""
         if not isinstance(self._source, VideoFile):
             for first, last in wanted:
                 yield np.stack(list(self._images(self._source[first : last + 1], hidden=True)))
@@ -81,7 +84,9 @@ class FrameStream:
             if not ahead and not open_ranges:
                 return
 
-    def _images(self, paths: Sequence[Path], hidden: bool = False) -> Iterator[NDArray[np.uint8]]:
+    def _images(
+        self, paths: Sequence[Path], hidden: bool = False
+    ) -> Generator[NDArray[np.uint8], None, None]:
         shape: tuple[int, ...] | None = None
         bar = progress_bar(
             paths, "read", len(paths), "frame", False if hidden else self.progress, leave=False
@@ -98,7 +103,8 @@ class FrameStream:
             (frame,) = pages.frames
             if shape is not None and frame.shape != shape:
                 raise ClipError(
-                    f"{path} is {frame.shape[0]} x {frame.shape[1]} pixels; those before are {shape[0]} x {shape[1]}"
+                    f"{path} is {frame.shape[0]} x {frame.shape[1]} pixels; those before are "
+                    f"{shape[0]} x {shape[1]}"
                 )
             shape = frame.shape
             yield frame
@@ -116,9 +122,9 @@ def stream_clip(
     """Open a long video, a file or a folder of images, to be read frame by frame.
 
     Frames, damage and parameters are those of `read_clip`: the face is looked for once, in about five frames
-    spread over the folder or the first ten seconds of a video, and all frames are cropped to its box. Damage is found as the frames are read: before
-    the first (a file that was cut short), or in the middle. Image files of several pages or of 16 bits are a
-    ClipError here.
+    spread over the folder or the first ten seconds of a video, and all frames are cropped to its box. Damage
+    is found as the frames are read: before the first (a file that was cut short), or in the middle. Image
+    files of several pages or of 16 bits are a ClipError here.
 
     Parameters
     ----------
@@ -172,6 +178,39 @@ def stream_clip(
     return FrameStream(paths, folder, size, box, progress)
 
 
+def _ahead(frames: Generator[NDArray[np.uint8], None, None]) -> Iterator[NDArray[np.uint8]]:
+    """Read frames in a thread of their own, some ahead of what is done with them."""
+    ready: Queue[NDArray[np.uint8] | BaseException | None] = Queue(_AHEAD)
+    stopped = Event()
+
+    def read() -> None:
+        end: BaseException | None = None
+        try:
+            for frame in frames:
+                ready.put(frame)
+                if stopped.is_set():
+                    return
+        except BaseException as error:
+            end = error
+        finally:
+            frames.close()  # here: FFmpeg's log is that of the thread
+            ready.put(end)
+
+    thread = Thread(target=read, name="frames", daemon=True)
+    thread.start()
+    try:
+        while (got := ready.get()) is not None:
+            if isinstance(got, BaseException):
+                raise got
+            yield got
+    finally:
+        stopped.set()
+        while thread.is_alive():  # it may wait for room
+            with suppress(Empty):
+                ready.get(timeout=0.05)
+        thread.join()
+
+
 def _stream_video(
     path: Path,
     size: tuple[int, int] | None,
@@ -198,6 +237,7 @@ def _rate(path: Path) -> tuple[float | None, bool]:
         average, base = stream.average_rate, stream.base_rate
     if not average:
         return None, False
-    # The base rate is the coarsest grid that all time stamps lie on: of even ones the rate, or (fields) twice it.
+    # The base rate is the coarsest grid that all time stamps lie on: of even ones the rate, or (fields) twice
+    # it.
     steps = float(base / average) if base else 1.0
     return float(average), abs(steps - round(steps)) > 0.02 * steps or round(steps) > 2

@@ -51,10 +51,10 @@ class _Rank:
 
     u approximate rank pooling (`rankpool.approximate_rank_pool`, Bilen et al. 2016) of frames i - k to i and
     of i to i + k, v the histograms of block b divided by its number of pixels. What stays, or changes
-    steadily, is ordered alike before and after, and cancels; what comes and goes is ordered one way before its
-    apex and the other way after it. u follows from frame to frame from two running sums, of whole numbers, so
-    that they stay exact: S' = S - v_1 + v_new and R' = R - S + T v_new, with S = sum v_t, R = sum t v_t and
-    u = 2 R - (T + 1) S.
+    steadily, is ordered alike before and after, and cancels; what comes and goes is ordered one way before
+    its apex and the other way after it. u follows from frame to frame from two running sums, of whole
+    numbers, so that they stay exact: S' = S - v_1 + v_new and R' = R - S + T v_new, with S = sum v_t, R = sum
+    t v_t and u = 2 R - (T + 1) S.
     """
 
     def __init__(self, k: int, pixels: Floats) -> None:
@@ -106,10 +106,11 @@ class Curve:
     """F_i of frames that come piece by piece: the mean of the largest blocks of `METHODS`.
 
     Of rank pooling less the median of all blocks: what moves the whole face alike, a turn of the head, is no
-    expression. The first value is that of frame k; memory is that of 2k + 1 frames' histograms, whatever comes.
+    expression. The first value is that of frame k; memory is that of 2k + 1 frames' histograms, whatever
+    comes.
 
-    `kept` (down, across) says which blocks count, and `blur` is the standard deviation of a Gaussian, in pixels,
-    that frames are blurred with before they are described.
+    `kept` (down, across) says which blocks count, and `blur` is the standard deviation of a Gaussian, in
+    pixels, that frames are blurred with before they are described.
     """
 
     def __init__(

@@ -86,8 +86,8 @@ def long_videos(
     Parameters
     ----------
     table : pandas.DataFrame
-        As `read_casme_sq`, `read_samm_lv`, `read_smic_e` or `read_manifest` returns it: one row an expression,
-        whose ``frames`` are in the folder, or the file, that is the whole video.
+        As `read_casme_sq`, `read_samm_lv`, `read_smic_e` or `read_manifest` returns it: one row an
+        expression, whose ``frames`` are in the folder, or the file, that is the whole video.
     fps : float, optional
         Frames in a second of folders; by default what `FPS` has for the data set.
     others : pandas.DataFrame, optional
@@ -181,8 +181,8 @@ def _video(row: dict[str, Any], path: Path, fps: float | None) -> LongVideo:
     rate = fps or FPS.get(str(row["dataset"]))
     if rate is None:
         raise ValueError(
-            f"{path} is a folder of {row['dataset']}, of which nothing says how many frames a second has; say it "
-            f"with {option('fps', ...)}"
+            f"{path} is a folder of {row['dataset']}, of which nothing says how many frames a second has; "
+            f"say it with {option('fps', ...)}"
         )
     return LongVideo(name, image_paths(path), rate, [], False)
 

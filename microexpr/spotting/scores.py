@@ -92,8 +92,8 @@ def match(spotted: Sequence[Frames], coded: Sequence[Frames], least: float = 0.5
     Returns
     -------
     list of (int, int)
-        Positions in `spotted` and in `coded`; of all matchings with the most pairs one with the largest sum of
-        overlaps.
+        Positions in `spotted` and in `coded`; of all matchings with the most pairs one with the largest sum
+        of overlaps.
 
     Examples
     --------
@@ -116,14 +116,14 @@ def spotting_scores(
     """Count what was spotted right over a whole data set, as the field's challenges (MEGC) do.
 
     An event is right if its overlap with a coded expression, intersection over union, is at least a half; one
-    event matches one expression. TP, FP and FN are summed over all videos, and precision, recall and F1 are of
-    the sums.
+    event matches one expression. TP, FP and FN are summed over all videos, and precision, recall and F1 are
+    of the sums.
 
     Parameters
     ----------
     spotted, coded : mapping of str to intervals
-        Of each video its intervals: `Event`, or (onset, offset), in frames, both ends included. A video that is
-        in one of them only has none in the other.
+        Of each video its intervals: `Event`, or (onset, offset), in frames, both ends included. A video that
+        is in one of them only has none in the other.
     least : float
         The least overlap, above 0 and at most 1.
 

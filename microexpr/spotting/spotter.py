@@ -38,8 +38,8 @@ class SpottingOptions:
     Attributes
     ----------
     method : {"difference", "rank"}
-        How far frame i is from the frames k before and after (Moilanen et al. 2014), or how far rank pooling of
-        the k frames before it is from that of the k frames after it.
+        How far frame i is from the frames k before and after (Moilanen et al. 2014), or how far rank pooling
+        of the k frames before it is from that of the k frames after it.
     features : {"ltogp", "lbp"}
         Of whose codes the histograms are.
     blocks : (int, int)
@@ -47,8 +47,8 @@ class SpottingOptions:
     n_largest : int, optional
         Of how many blocks the largest values are averaged; by default a third of them.
     eyes : (float, float) or None
-        Blocks whose middle lies in this part of the height, from above, have no part in it: blinks are as short
-        as micro-expressions. None leaves none out.
+        Blocks whose middle lies in this part of the height, from above, have no part in it: blinks are as
+        short as micro-expressions. None leaves none out.
     blur : float
         Standard deviation of a Gaussian that every frame is blurred with, in pixels; 0 is off.
     smooth : float
@@ -128,7 +128,8 @@ class SpottingOptions:
         longest = int(self.longest * fps + 1e-9)
         if longest < 3:
             raise ValueError(
-                f"longest is {self.longest} s, {longest} frames at {fps:g} frames a second; at least 3 are needed"
+                f"longest is {self.longest} s, {longest} frames at {fps:g} frames a second; at least 3 are "
+                "needed"
             )
         return (longest - 1) // 2
 
@@ -161,14 +162,15 @@ class Spotter:
     """Spot micro-expressions in a stream: frames go in as they come, events come out.
 
     The contrast is that of `spot`, bit for bit. What differs is the threshold, because mean and maximum of a
-    whole video are not known before its end: of each peak it is that of the contrast seen in the last `history`
-    seconds, up to k frames behind the peak. So in the first seconds it is of little; and a peak that a larger
-    one follows may be an event here and none for `spot`. With ``threshold=`` a number the events are the same.
+    whole video are not known before its end: of each peak it is that of the contrast seen in the last
+    `history` seconds, up to k frames behind the peak. So in the first seconds it is of little; and a peak
+    that a larger one follows may be an event here and none for `spot`. With ``threshold=`` a number the
+    events are the same.
 
-    An event comes out at most 4k + s + 1 frames after its offset, the frames that one value of the contrast is of
-    (1.1 seconds by default): 2k and half of the s that the curve is smoothed over until the contrast is known, k
-    more for the whole interval around an apex, and k until nothing that follows can be merged with it. Memory does
-    not grow with what was seen.
+    An event comes out at most 4k + s + 1 frames after its offset, the frames that one value of the contrast
+    is of (1.1 seconds by default): 2k and half of the s that the curve is smoothed over until the contrast is
+    known, k more for the whole interval around an apex, and k until nothing that follows can be merged with
+    it. Memory does not grow with what was seen.
 
     Parameters
     ----------
@@ -201,12 +203,13 @@ class Spotter:
         memory = round(history * fps) if is_positive(history) and history <= 86_400 else 0
         if memory < 4 * self.k + 1:
             raise ValueError(
-                f"history is {history!r}; it must be at least {(4 * self.k + 1) / fps:.3g} seconds, what one value "
-                "of the contrast is of, and at most a day"
+                f"history is {history!r}; it must be at least {(4 * self.k + 1) / fps:.3g} seconds, what one "
+                "value of the contrast is of, and at most a day"
             )
         self._contrast = _Contrast(self.options, self.k, fps)
         self._finder = _finder(self.options, self.k, fps, memory, self._contrast.first, self._threshold)
-        # An event of at most 2k + 2 frames is out 4k + 1 frames after its end, and what comes in at a time is k.
+        # An event of at most 2k + 2 frames is out 4k + 1 frames after its end, and what comes in at a time is
+        # k.
         self._frames: deque[NDArray[np.uint8]] = deque(maxlen=8 * self.k + 4 + self._contrast.first)
         self._shape: tuple[int, ...] | None = None
         self._seen = 0
@@ -273,16 +276,16 @@ def spot(
 ) -> list[Event] | Spotting:
     r"""Spot micro-expressions in a long video.
 
-    Of each frame i the curve F_i says how far the face is from what it is k frames before and after, k half of
-    the longest expression: in each of 6 x 6 blocks by one of two methods, of which the mean of the largest third
-    counts.
+    Of each frame i the curve F_i says how far the face is from what it is k frames before and after, k half
+    of the longest expression: in each of 6 x 6 blocks by one of two methods, of which the mean of the largest
+    third counts.
 
     ``method="difference"`` is Moilanen et al.'s: the chi-squared distance between the histogram of LTOGP (or
     LBP) codes in frame i and the mean of those k frames before and k after.
 
     ``method="rank"`` is the length of :math:`u^-_i - u^+_i`, where u is approximate rank pooling of the
-    histograms of frames i - k to i, and of frames i to i + k: what comes and goes is ordered one way before its
-    apex and the other way after it; what stays, or drifts steadily, is ordered alike and cancels.
+    histograms of frames i - k to i, and of frames i to i + k: what comes and goes is ordered one way before
+    its apex and the other way after it; what stays, or drifts steadily, is ordered alike and cancels.
 
     Then for both: the contrast :math:`C_i = F_i - (F_{i-k} + F_{i+k}) / 2`; the threshold
     :math:`T = \bar C^+ + p (\max C^+ - \bar C^+)`, with :math:`C^+ = \max(C, 0)`, and not below the noise
@@ -348,8 +351,8 @@ def spot(
     C = np.concatenate([np.empty(0), *_fed(curve, pieces)])
     if not len(C):
         raise ClipError(
-            f"there are {curve.seen} frames, {curve.seen / fps:.2f} s; the contrast of one needs {curve.window}, "
-            f"{curve.window / fps:.2f} s ({option('longest', ...)} is shorter)"
+            f"there are {curve.seen} frames, {curve.seen / fps:.2f} s; the contrast of one needs "
+            f"{curve.window}, {curve.window / fps:.2f} s ({option('longest', ...)} is shorter)"
         )
     T = _threshold(chosen, C)
     finder = _finder(chosen, k, fps, len(C), curve.first, lambda seen: T)

@@ -44,8 +44,8 @@ def spot_video(
 ) -> VideoSpotting:
     """Spot micro-expressions in a video that is read frame by frame: memory does not grow with its length.
 
-    But for the curve: 16 bytes a frame. With a model or for thumbnails the events' frames are read in a second
-    pass.
+    But for the curve: 16 bytes a frame. With a model or for thumbnails the events' frames are read in a
+    second pass.
 
     Parameters
     ----------
