@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 
 from ._dask import on_dask
 from ._extras import is_installed, require
-from ._options import LONG_SIMULATION, SETTINGS, make_parser
+from ._options import SETTINGS, make_parser
+from ._spotting_options import LONG_SIMULATION
 from ._temporary import remove_temporary_folders, temporary_folder
 from ._wording import command_line, option
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -109,7 +109,8 @@ def plot_spotting(
     with rc_context({"font.size": 8, "axes.linewidth": 0.6}):
         figure = Figure(figsize=(9, 5.2 if shown else 3), layout="constrained")
         if shown:
-            above, below = figure.subfigures(2, 1, height_ratios=[2.2, 3])
+            parts: Any = figure.subfigures(2, 1, height_ratios=[2.2, 3])
+            above, below = parts
             axes = above.subplots(3, _MOST_SHOWN)
             for ax in axes.flat:
                 ax.set_axis_off()

@@ -103,7 +103,8 @@ def shown_frames(path: Path, damage: Callable[[str], None]) -> Generator[NDArray
                     damage(f"is damaged{where}: FFmpeg marks a frame there as corrupt")
                 count += 1
                 matrix = _display_matrix(frame) or matrix  # an H.264 stream says it once for many frames
-                yield _turned(to_grey.reformat(frame, format="gray").to_ndarray(), matrix)
+                grey: Any = to_grey.reformat(frame, format="gray").to_ndarray()
+                yield _turned(grey, matrix)
 
 
 def open_video(path: Path) -> Any:

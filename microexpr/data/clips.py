@@ -502,7 +502,8 @@ class VideoFile:
 
     def __init__(self, path: Path, *, keep: bool = False, part: tuple[int, int] | None = None) -> None:
         self.path, self.keep, self.part = path, keep, part
-        self.first, self.stop = (0, None) if part is None else (part[0], part[1] + 1)
+        self.first = 0 if part is None else part[0]
+        self.stop = None if part is None else part[1] + 1
         self.found: list[str] = []
         check_file(path, LARGEST_VIDEO, "videos")
         with self._as_clip_error():

@@ -2,8 +2,9 @@
 
 from .datasets import FPS, LongVideo, SpottedDataset, long_videos, spot_dataset
 from .events import Event
+from .options import SpottingOptions
 from .scores import Counts, SpottingScores, match, overlap, spotting_scores
-from .spotter import Spotter, Spotting, SpottingOptions, spot, spot_stream
+from .spotter import Spotter, Spotting, spot, spot_stream
 from .video import VideoSpotting, spot_video
 
 __all__ = [

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from .._extras import is_installed, require
-from .._options import SPOTTING
+from .._spotting_options import SPOTTING
 from .._wording import option
 from ..data import read_dataset, report, stream_clip
 from .datasets import SpottedDataset, long_videos, spot_dataset
@@ -111,7 +111,7 @@ def spot_dataset_command(options: argparse.Namespace, prefix: str, reading: Mapp
 def _model(options: argparse.Namespace) -> Any:
     if options.model is None:
         return None
-    from ..recognition import Recogniser  # type: ignore[import-not-found]
+    from ..recognition import Recogniser
 
     return Recogniser.load(options.model)
 

@@ -13,8 +13,8 @@ from .._checks import is_positive
 from .._progress import progress_bar
 from .._wording import option
 from ..data import Problem, VideoFrames, image_paths, stream_clip
+from .options import SpottingOptions
 from .scores import Frames, SpottingScores, spotting_scores
-from .spotter import SpottingOptions
 from .video import VideoSpotting, spot_video
 
 if TYPE_CHECKING:
