@@ -358,6 +358,7 @@ def _write_mp4(path: Path, frames: Iterator[NDArray[np.uint8]], size: tuple[int,
         stream = container.add_stream("libx264", rate=rate, options=options)
         stream.height, stream.width = size
         stream.pix_fmt = "gray"
+        stream.codec_context.color_range = 2  # all of 0 to 255; else readers stretch 16 to 235
         for frame in frames:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="gray")))
         container.mux(stream.encode())
