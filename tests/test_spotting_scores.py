@@ -12,9 +12,8 @@ from PIL import Image
 from microexpr.data import VideoFrames, read_dataset, read_manifest
 from microexpr.spotting import Event, long_videos, match, overlap, spot_dataset, spotting_scores
 
-intervals = st.lists(
-    st.tuples(st.integers(0, 30), st.integers(0, 12)).map(lambda p: (p[0], p[0] + p[1])), max_size=5
-)
+pairs_of_numbers = st.tuples(st.integers(0, 30), st.integers(0, 12))
+intervals = st.lists(pairs_of_numbers.map(lambda pair: (pair[0], sum(pair))), max_size=5)
 
 
 @given(intervals, intervals)

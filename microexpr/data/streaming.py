@@ -77,9 +77,10 @@ class FrameStream:
         for t, frame in enumerate(self):
             while ahead and ahead[0][0] == t:
                 open_ranges.append((*ahead.pop(0), []))
-            for _, _, frames in open_ranges:
-                frames.append(frame)
-            while open_ranges and open_ranges[0][1] == t:
+            for _, last, frames in open_ranges:
+                if t <= last:
+                    frames.append(frame)
+            while open_ranges and open_ranges[0][1] <= t:
                 yield np.stack(open_ranges.pop(0)[2])
             if not ahead and not open_ranges:
                 return

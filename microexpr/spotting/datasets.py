@@ -105,7 +105,7 @@ def long_videos(
         If nothing says how many frames in a second a folder has, or `fps` is not positive.
     """
     if fps is not None and not is_positive(fps):
-        raise ValueError(f"fps is {fps!r}; it must be a positive number of frames in a second")
+        raise ValueError(f"{option('fps')} is {fps!r}; it must be a positive number of frames in a second")
     videos: dict[Path, LongVideo] = {}
     places: dict[Path, dict[Path, int]] = {}
     for coded, rows in ((True, table), (False, others)):

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._checks import is_positive, is_whole
+from .._wording import option
 from ..data.stabilisation import check_blur
 from .curves import FEATURES, METHODS
 
@@ -67,39 +68,49 @@ class SpottingOptions:
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
-            raise ValueError(f"method is {self.method!r}; it must be {' or '.join(map(repr, METHODS))}")
+            raise ValueError(
+                f"{option('method')} is {self.method!r}; it must be {' or '.join(map(repr, METHODS))}"
+            )
         if self.features not in FEATURES:
-            raise ValueError(f"features is {self.features!r}; it must be {' or '.join(map(repr, FEATURES))}")
+            raise ValueError(
+                f"{option('features')} is {self.features!r}; it must be {' or '.join(map(repr, FEATURES))}"
+            )
         if np.shape(self.blocks) != (2,) or not all(is_whole(n) and 1 <= n <= 64 for n in self.blocks):
-            raise ValueError(f"blocks is {self.blocks!r}; it must be (down, across), each 1 to 64")
+            raise ValueError(
+                f"{option('blocks')} is {self.blocks!r}; it must be (down, across), each 1 to 64"
+            )
         if self.eyes is not None and not (
             np.shape(self.eyes) == (2,)
             and _is_between(self.eyes[0], 0, 1)
             and _is_between(self.eyes[1], self.eyes[0], 1)
         ):
             raise ValueError(
-                f"eyes is {self.eyes!r}; it must be (top, bottom), parts of the height from 0 to 1, or None"
+                f"{option('eyes')} is {self.eyes!r}; it must be (top, bottom), parts of the height from 0 to 1, or None"
             )
         left = int(self.kept().sum())
         if not left:
             raise ValueError(
-                f"eyes is {self.eyes!r}, where all {self.blocks[0]} rows of blocks lie; one must be left"
+                f"{option('eyes')} is {self.eyes!r}, where all {self.blocks[0]} rows of blocks lie; one must be left"
             )
         if self.n_largest is not None and not (is_whole(self.n_largest) and 1 <= self.n_largest <= left):
-            raise ValueError(f"n_largest is {self.n_largest!r}; it must be 1 to {left}, the blocks there are")
+            raise ValueError(
+                f"{option('n_largest')} is {self.n_largest!r}; it must be 1 to {left}, the blocks there are"
+            )
         if not is_positive(self.longest) or self.longest > 60:
-            raise ValueError(f"longest is {self.longest!r}; it must be positive, and at most 60 seconds")
+            raise ValueError(
+                f"{option('longest')} is {self.longest!r}; it must be positive, and at most 60 seconds"
+            )
         if not _is_between(self.shortest, 0, self.longest):
             raise ValueError(
-                f"shortest is {self.shortest!r}; it must be 0 to the longest, {self.longest} seconds"
+                f"{option('shortest')} is {self.shortest!r}; it must be 0 to the longest, {self.longest} seconds"
             )
         check_blur(self.blur)
         for name, most in (("p", 1.0), ("edge", 1.0), ("noise", 1000.0), ("smooth", self.longest)):
             value = getattr(self, name)
             if not _is_between(value, 0, most):
-                raise ValueError(f"{name} is {value!r}; it must be 0 to {most:g}")
+                raise ValueError(f"{option(name)} is {value!r}; it must be 0 to {most:g}")
         if self.threshold is not None and not _is_between(self.threshold, 0, np.inf):
-            raise ValueError(f"threshold is {self.threshold!r}; it must be 0 or more, and finite")
+            raise ValueError(f"{option('threshold')} is {self.threshold!r}; it must be 0 or more, and finite")
 
     def kept(self) -> NDArray[np.bool_]:
         """Which blocks count, (down, across)."""
@@ -110,11 +121,13 @@ class SpottingOptions:
     def k(self, fps: float) -> int:
         """Frames before and after that a frame is compared with: (N - 1) / 2, N the longest, made odd."""
         if not is_positive(fps) or fps > 100_000:
-            raise ValueError(f"fps is {fps!r}; it must be a positive number of frames in a second")
+            raise ValueError(
+                f"{option('fps')} is {fps!r}; it must be a positive number of frames in a second"
+            )
         longest = int(self.longest * fps + 1e-9)
         if longest < 3:
             raise ValueError(
-                f"longest is {self.longest} s, {longest} frames at {fps:g} frames a second; at least 3 are "
+                f"{option('longest')} is {self.longest} s, {longest} frames at {fps:g} frames a second; at least 3 are "
                 "needed"
             )
         return (longest - 1) // 2
