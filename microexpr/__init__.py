@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .features import Features
     from .pipeline import describe, make_classifier
     from .recognition import Classification, Recogniser
+    from .spotting import Event, Spotter, spot, spot_stream
     from .store import FeatureStore, StoreError
     from .training import train
 
@@ -23,11 +24,13 @@ __version__ = "0.1.0"
 __all__ = [
     "Classification",
     "ClipError",
+    "Event",
     "Extraction",
     "FeatureStore",
     "Features",
     "Recogniser",
     "Scores",
+    "Spotter",
     "StoreError",
     "describe",
     "extract",
@@ -37,6 +40,8 @@ __all__ = [
     "read_clip",
     "read_dataset",
     "simulate",
+    "spot",
+    "spot_stream",
     "train",
 ]
 
@@ -44,11 +49,13 @@ __all__ = [
 _MODULES = {
     "Classification": "recognition",
     "ClipError": "data",
+    "Event": "spotting",
     "Extraction": "extraction",
     "FeatureStore": "store",
     "Features": "features",
     "Recogniser": "recognition",
     "Scores": "experiment",
+    "Spotter": "spotting",
     "StoreError": "store",
     "describe": "pipeline",
     "extract": "extraction",
@@ -58,6 +65,8 @@ _MODULES = {
     "read_clip": "data",
     "read_dataset": "data",
     "simulate": "data",
+    "spot": "spotting",
+    "spot_stream": "spotting",
     "train": "training",
 }
 

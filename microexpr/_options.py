@@ -23,6 +23,7 @@ from ._option_groups import (
     location,
     number_of_features,
 )
+from ._spotting_options import add_long_simulation, add_spotting
 
 #: Options of `evaluate` that are fields of `experiment.Settings`, which has their defaults.
 SETTINGS = {
@@ -107,6 +108,7 @@ def make_parser(
     )
     simulate.add_argument("out", type=Path, metavar="OUT", help="folder to write into; new or empty")
     _add_simulation(simulate, subjects=26, clips=246, frames=(40, 90))
+    add_long_simulation(simulate)
 
     describe = _command(
         commands,
@@ -136,6 +138,14 @@ def make_parser(
 
     _add_cropping(
         _command(commands, "crop", functions["crop"], "faces of a video or a data set -> clips of images")
+    )
+    add_spotting(
+        _command(
+            commands,
+            "spot",
+            functions["spot"],
+            "micro-expressions in a long video, or in a data set of them, scored",
+        )
     )
     _add_extraction(
         _command(commands, "extract", functions["extract"], "every clip of a data set -> a feature store")
@@ -386,9 +396,7 @@ def _add_simulation(
         metavar=("LEAST", "MOST"),
         help="peak displacement of a clip, in pixels of a 128 x 128 frame (1 2)",
     )
-    group.add_argument(
-        "--drift", type=float, default=0.1, help="head drift over a clip, in the same pixels (%(default)s)"
-    )
+    group.add_argument("--drift", type=float, help="head drift over a clip, in the same pixels (0.1)")
     group.add_argument(
         "--frames",
         type=int,

@@ -20,11 +20,13 @@ from ._dask import on_dask
 from ._extras import require
 from ._options import SETTINGS, make_parser
 from ._recognition_commands import classify, train
+from ._spotting_options import LONG_SIMULATION
 from ._temporary import remove_temporary_folders, temporary_folder
 from ._wording import command_line, option
 
 # What NumPy, Numba and scikit-learn cost to import is paid by the commands that use them, not by --help.
 
+_OF_CLIPS = ("subjects", "clips", "frames")  # and not of long videos
 _process_ends = False  # after the command: what was stopped stays deaf to further signals until then
 _STOP = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
@@ -133,7 +135,7 @@ def _nobody_reads() -> bool:
 def _parser() -> argparse.ArgumentParser:
     functions = {"demo": _demo, "simulate": _simulate, "describe": _describe, "crop": _crop}
     functions |= {"extract": _extract, "check": _check, "evaluate": _evaluate}
-    return make_parser({**functions, "train": train, "classify": classify})
+    return make_parser({**functions, "train": train, "classify": classify, "spot": _spot})
 
 
 def _demo(options: argparse.Namespace) -> None:
@@ -190,10 +192,24 @@ def _demo(options: argparse.Namespace) -> None:
 
 def _simulate(options: argparse.Namespace) -> None:
     require("this command", "datasets")
-    from .data import simulate
+    from .data import simulate, simulate_long
 
-    root = simulate(options.out, **_simulation(options))
-    print(f"{root}: simulated {options.clips} clips of {options.subjects} subjects, CASME II's layout")
+    given = {name for name, *_ in LONG_SIMULATION if getattr(options, name) is not None}
+    if not options.long:
+        for name in sorted(given) + ["video"] * bool(options.video):
+            raise ValueError(f"{option(name)} is of long videos: give --long")
+        root = simulate(options.out, **_simulation(options))
+        print(f"{root}: simulated {options.clips} clips of {options.subjects} subjects, CASME II's layout")
+        return
+    for name, default in (("subjects", 26), ("clips", 246), ("frames", (40, 90))):
+        if getattr(options, name) != default:
+            raise ValueError(f"{option(name)} is of clips, and has no part in --long")
+    common = {name: value for name, value in _simulation(options).items() if name not in _OF_CLIPS}
+    manifest = simulate_long(
+        options.out, **common, **{name: getattr(options, name) for name in given}, video=bool(options.video)
+    )
+    rate = "" if options.video else f" --fps {options.fps or 200:g}"
+    print(f"{manifest}: simulated long videos; `microexpr spot manifest {manifest}{rate}` spots in them")
 
 
 def _describe(options: argparse.Namespace) -> None:
@@ -246,6 +262,28 @@ def _describe(options: argparse.Namespace) -> None:
         figure = plot_description(frames, clip.u, blocks=options.blocks, held_out=held_out, title=title)
         figure.savefig(f"{prefix}.png", dpi=150)
         print(f"wrote {prefix}.png")
+
+
+def _spot(options: argparse.Namespace) -> int:
+    from .spotting.command import spot_dataset_command, spot_video_command
+
+    if len(options.source) > 2:
+        raise ValueError("spot in what? Give VIDEO, or DATASET ROOT")
+    of_dataset = len(options.source) == 2
+    source = options.source[0]
+    name = source.lower() if of_dataset else Path(source).resolve().stem
+    prefix = options.out or f"{name}-spotted"
+    check_parent(prefix)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        if of_dataset:
+            status = spot_dataset_command(options, prefix, reading_of(options))
+        elif reading_of(options):
+            raise ValueError(f"{option(next(iter(reading_of(options))))} is of a data set: give DATASET ROOT")
+        else:
+            status = spot_video_command(options, prefix, plot=options.json or matplotlib_is_there())
+    say_once(caught)
+    return status
 
 
 def _crop(options: argparse.Namespace) -> int:
@@ -396,4 +434,5 @@ def _save_confusions(results: dict, path: Path) -> None:
 
 def _simulation(options: argparse.Namespace) -> dict:
     names = ("subjects", "clips", "faces", "noise", "motion", "drift", "frames", "size", "seed")
-    return {name: getattr(options, name) for name in names} | {"n_jobs": options.jobs}
+    given = {name: getattr(options, name) for name in names} | {"n_jobs": options.jobs}
+    return {name: value for name, value in given.items() if name != "drift" or value is not None}

@@ -15,11 +15,13 @@ from .clips import (
 from .cropping import Cropping, Placement, crop_clips, crop_frames
 from .datasets import DATASETS, read_dataset
 from .later_readers import read_4dme, read_casme3_c, read_mmew
+from .long_simulation import simulate_long
 from .long_videos import read_casme_sq, read_samm_lv, read_smic_e
 from .manifests import read_manifest
 from .readers import read_casme, read_casme2, read_casme3, read_samm, read_smic
 from .simulation import CLASSES, PROPORTIONS, draw_face, motion_field, simulate
 from .stabilisation import drift, resample, stabilise
+from .streaming import FrameStream, stream_clip
 
 __all__ = [
     "CLASSES",
@@ -28,6 +30,7 @@ __all__ = [
     "PUBLISHED",
     "ClipError",
     "Cropping",
+    "FrameStream",
     "Placement",
     "Problem",
     "VideoFrames",
@@ -60,5 +63,7 @@ __all__ = [
     "resize",
     "select_classes",
     "simulate",
+    "simulate_long",
     "stabilise",
+    "stream_clip",
 ]

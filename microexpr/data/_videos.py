@@ -71,7 +71,11 @@ def shown_frames(path: Path, damage: Callable[[str], None]) -> Generator[NDArray
     `damage` as for `survey_video`. Close the generator (`contextlib.closing`) if it may not run to its end.
     """
     from av.error import FFmpegError
+    from av.video.reformatter import VideoReformatter
 
+    # One for all frames: `to_ndarray` alone sets a conversion up for each, which took 190 of 210 µs at 128 x
+    # 128.
+    to_grey = VideoReformatter()
     with _listening() as lines, open_video(path) as container:
         stream = container.streams.video[0]
         decoder = stream.codec_context
@@ -99,7 +103,8 @@ def shown_frames(path: Path, damage: Callable[[str], None]) -> Generator[NDArray
                     damage(f"is damaged{where}: FFmpeg marks a frame there as corrupt")
                 count += 1
                 matrix = _display_matrix(frame) or matrix  # an H.264 stream says it once for many frames
-                yield _turned(frame.to_ndarray(format="gray"), matrix)
+                grey: Any = to_grey.reformat(frame, format="gray").to_ndarray()
+                yield _turned(grey, matrix)
 
 
 def open_video(path: Path) -> Any:

@@ -9,8 +9,8 @@ import re
 import sys
 import warnings
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from functools import partial
 from itertools import islice
 from numbers import Real
@@ -143,7 +143,7 @@ def read_clip(
             require("reading a video", "video")
         frames = _read_video(path, size, crop, margin, progress, keep=damaged == "keep")
         return settle(frames, stabilise, blur, n_frames)
-    box = _face_of(path, _sample(paths), margin) if face else None
+    box = face_of(path, _sample(paths), margin) if face else None
     frames = _decode_all(paths, size, box, progress, alone=len(paths) == 1)
     return settle(frames, stabilise, blur, n_frames)
 
@@ -493,6 +493,76 @@ def _check_margin(margin: float) -> None:
         raise ValueError(f"margin is {margin}; it must be 0 or more, as a fraction of the face")
 
 
+class VideoFile:
+    """A video file that is read: what is damaged in it, where its face is, its frames.
+
+    `keep` says to go on where it is damaged, and to warn at its end; `part` which frames are the clip, first
+    and last, or None.
+    """
+
+    def __init__(self, path: Path, *, keep: bool = False, part: tuple[int, int] | None = None) -> None:
+        self.path, self.keep, self.part = path, keep, part
+        self.first = 0 if part is None else part[0]
+        self.stop = None if part is None else part[1] + 1
+        self.found: list[str] = []
+        check_file(path, LARGEST_VIDEO, "videos")
+        with self._as_clip_error():
+            self.packets = survey_video(path, self._damage)
+        self.count = self.packets if self.stop is None else self.stop - self.first
+
+    def find_face(self, margin: float, among: int | None = None) -> Box:
+        """Find the largest face in about five frames, spread over it, or over its first `among` frames."""
+        every = max(1, min(self.count, among or self.count) // 4)
+        # Decoded twice rather than kept: a long video at full size does not fit in memory.
+        with self._as_clip_error(), closing(shown_frames(self.path, self._damage)) as shown:
+            return face_of(self.path, islice(islice(shown, self.first, self.stop), 0, among, every), margin)
+
+    def frames(
+        self, size: tuple[int, int] | None, box: Box | None, progress: bool | None
+    ) -> Generator[NDArray[np.uint8], None, None]:
+        """Decode the frames one after the other, cut the box out of each and resize that."""
+        read = 0
+        shape: tuple[int, ...] | None = None
+        with self._as_clip_error(), closing(shown_frames(self.path, self._damage)) as shown:
+            wanted = islice(shown, self.first, self.stop)
+            for frame in progress_bar(wanted, "read", self.count or None, "frame", progress, leave=False):
+                shape = shape or frame.shape
+                if frame.shape != shape and (box is not None or size is None):
+                    sizes = f"{shape[0]} x {shape[1]} to {frame.shape[0]} x {frame.shape[1]} pixels"
+                    raise ClipError(f"{self.path} changes from {sizes} after {read} frames")
+                read += 1
+                yield _crop(frame, box, size)
+        if self.stop is not None and read < self.stop - self.first:
+            raise ClipError(f"{self.path} has {read} of the frames {self.first} to {self.stop - 1}")
+        if not read:
+            raise ClipError(f"{self.path} has no video frames")
+        if self.found:
+            more = f" (and {len(self.found) - 1} more)" if len(self.found) > 1 else ""
+            kept = f"its {read} frames are kept, as {option('damaged', 'keep')} says"
+            warnings.warn(f"{self.path} {self.found[0]}{more}; {kept}", UserWarning, stacklevel=4)
+
+    def _damage(self, what: str) -> None:
+        if not self.keep:
+            unreadable = what if what.startswith("ends early") else f"is not a readable video: it {what}"
+            remedy = "" if self.part else f"; {option('damaged', 'keep')} reads what is there"
+            raise ClipError(f"{self.path} {unreadable}{remedy}")
+        if what not in self.found:
+            self.found.append(what)
+
+    @contextmanager
+    def _as_clip_error(self) -> Iterator[None]:
+        try:
+            yield
+        except (ClipError, ModuleNotFoundError):
+            raise
+        except IndexError as error:
+            raise ClipError(f"{self.path} is not a readable video: it has no pictures in it") from error
+        except Exception as error:  # PyAV's are of many kinds; those of Python about hostile headers too
+            cut = what_is_cut_off(self.path)
+            reason = f"it {cut}" if cut else reason_of(error)
+            raise ClipError(f"{self.path} is not a readable video: {reason}") from error
+
+
 def _read_video(
     path: Path,
     size: tuple[int, int] | None,
@@ -503,60 +573,18 @@ def _read_video(
     keep: bool = False,
     part: tuple[int, int] | None = None,
 ) -> NDArray[np.uint8]:
-    found: list[str] = []
-
-    def damage(what: str) -> None:
-        if not keep:
-            unreadable = what if what.startswith("ends early") else f"is not a readable video: it {what}"
-            remedy = "" if part else f"; {option('damaged', 'keep')} reads what is there"
-            raise ClipError(f"{path} {unreadable}{remedy}")
-        if what not in found:
-            found.append(what)
-
-    check_file(path, LARGEST_VIDEO, "videos")
-    first, stop = (0, None) if part is None else (part[0], part[1] + 1)
-    try:
-        packets = survey_video(path, damage)
-        count = packets if stop is None else stop - first
-        box = None
-        if face:
-            # Decoded twice rather than kept: a long video at full size does not fit in memory.
-            with closing(shown_frames(path, damage)) as shown:
-                box = _face_of(path, islice(shown, first, stop, max(1, count // 4)), margin)
-        frames: list[NDArray[np.uint8]] = []
-        shape: tuple[int, ...] | None = None
-        with closing(shown_frames(path, damage)) as shown:
-            wanted = islice(shown, first, stop)
-            for frame in progress_bar(wanted, "read", count or None, "frame", progress, leave=False):
-                shape = shape or frame.shape
-                if frame.shape != shape and (face or size is None):
-                    sizes = f"{shape[0]} x {shape[1]} to {frame.shape[0]} x {frame.shape[1]} pixels"
-                    raise ClipError(f"{path} changes from {sizes} after {len(frames)} frames")
-                frames.append(_crop(frame, box, size))
-                if len(frames) == 1:
-                    check_length(path, min(count, packets), frames[0])
-    except ClipError:
-        raise
-    except IndexError as error:
-        raise ClipError(f"{path} is not a readable video: it has no pictures in it") from error
-    except ModuleNotFoundError:
-        raise
-    except Exception as error:  # PyAV's are of many kinds; those of Python about hostile headers too
-        cut = what_is_cut_off(path)
-        reason = f"it {cut}" if cut else reason_of(error)
-        raise ClipError(f"{path} is not a readable video: {reason}") from error
-    if stop is not None and len(frames) < stop - first:
-        raise ClipError(f"{path} has {len(frames)} of the frames {first} to {stop - 1}")
-    if not frames:
-        raise ClipError(f"{path} has no video frames")
-    if found:
-        more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
-        kept = f"its {len(frames)} frames are kept, as {option('damaged', 'keep')} says"
-        warnings.warn(f"{path} {found[0]}{more}; {kept}", UserWarning, stacklevel=3)
+    video = VideoFile(path, keep=keep, part=part)
+    box = video.find_face(margin) if face else None
+    frames: list[NDArray[np.uint8]] = []
+    for frame in video.frames(size, box, progress):
+        frames.append(frame)
+        if len(frames) == 1:
+            check_length(path, min(video.count, video.packets), frame)
     return np.stack(frames)
 
 
-def _face_of(path: Path, sample: Iterable[NDArray[np.uint8]], margin: float) -> Box:
+def face_of(path: Path, sample: Iterable[NDArray[np.uint8]], margin: float) -> Box:
+    """Find the largest face in frames of a file or folder, which the message names where there is none."""
     try:
         return find_face(sample, margin)
     except ClipError as error:

@@ -38,7 +38,7 @@ _MUSCLES = {
     ],
     "others": [(0.40, 0.35, 0.9, 0.4, 0.09, 0.07), (0.60, 0.35, -0.9, 0.4, 0.09, 0.07)],
 }
-_ACTION_UNITS = {
+ACTION_UNITS = {
     "happiness": "12",
     "surprise": "1+2",
     "disgust": "9+10",
@@ -47,8 +47,8 @@ _ACTION_UNITS = {
 }
 
 _LEAD = 2  # neutral frames written before the onset and after the offset: a reader must leave them out
-_CHROMA = (118, 140)  # Cb and Cr of every pixel: skin tone, so that the files are colour JPEGs, as CASME II's
-_QUALITY = 95
+CHROMA = (118, 140)  # Cb and Cr of every pixel: skin tone, so that the files are colour JPEGs, as CASME II's
+QUALITY = 95
 
 
 def simulate(
@@ -128,7 +128,7 @@ def simulate(
     out = Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise FileExistsError(f"{out} exists and is not an empty folder; simulate writes only into a new one")
-    portraits = _portraits(faces, subjects, size, seed)
+    portraits = portraits_of(faces, subjects, size, seed)
     table = _coding(subjects, clips, frames, seed)
     out.mkdir(parents=True, exist_ok=True)
 
@@ -171,7 +171,7 @@ def motion_field(emotion: str, size: tuple[int, int]) -> NDArray[np.float64]:
     >>> bool(field[0].min() < -0.99), bool(abs(field[1]).max() == 0)   # straight up
     (True, True)
     """
-    return _bumps(_MUSCLES[emotion], size)
+    return bumps(_MUSCLES[emotion], size)
 
 
 def draw_face(size: tuple[int, int], seed: int | Sequence[int]) -> NDArray[np.float64]:
@@ -248,33 +248,36 @@ def _check(
         raise ValueError(
             f"clips is {clips!r}; {subjects} subjects need at least {subjects}, and 100000 are the most"
         )
-    if not _is_number(noise) or not 0 <= noise <= 255:
+    if not is_number(noise) or not 0 <= noise <= 255:
         raise ValueError(f"noise is {noise!r}; it must be 0 to 255 grey levels")
-    if not _is_pair(motion, _is_number) or not 0 <= motion[0] <= motion[1] <= 128:
+    if not is_pair(motion, is_number) or not 0 <= motion[0] <= motion[1] <= 128:
         raise ValueError(
             f"motion is {motion!r}; it must be (least, most) in pixels, 0 <= least <= most <= 128"
         )
-    if not _is_number(drift) or not 0 <= drift <= 128:
+    if not is_number(drift) or not 0 <= drift <= 128:
         raise ValueError(f"drift is {drift!r}; it must be 0 to 128 pixels")
-    if not _is_pair(frames, is_whole) or not 2 <= frames[0] <= frames[1] <= 100_000:
+    if not is_pair(frames, is_whole) or not 2 <= frames[0] <= frames[1] <= 100_000:
         raise ValueError(f"frames is {frames!r}; it must be (fewest, most), 2 <= fewest <= most <= 100000")
-    if not _is_pair(size, is_whole) or not 16 <= min(size) <= max(size) <= 4096:
+    if not is_pair(size, is_whole) or not 16 <= min(size) <= max(size) <= 4096:
         raise ValueError(f"size is {size!r}; height and width must be at least 16 pixels, and at most 4096")
     if not is_whole(seed) or seed < 0:
         raise ValueError(f"seed is {seed!r}; it must be a whole number, 0 or more")
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
+    """Whether it is a number by its type; True and False are not."""
     return isinstance(value, Real) and not isinstance(value, bool)
 
 
-def _is_pair(values: Any, is_kind: Callable[[Any], bool]) -> bool:
+def is_pair(values: Any, is_kind: Callable[[Any], bool]) -> bool:
+    """Whether it is two values of a kind."""
     return isinstance(values, Sequence | np.ndarray) and len(values) == 2 and all(map(is_kind, values))
 
 
-def _portraits(
+def portraits_of(
     folder: str | os.PathLike[str] | None, subjects: int, size: tuple[int, int], seed: int
 ) -> list[NDArray[np.float64]]:
+    """Faces of so many subjects: portraits of a folder, or drawn ones."""
     if folder is None:
         return [draw_face(size, [seed, 1, subject]) for subject in range(subjects)]
     paths = image_paths(folder)
@@ -307,7 +310,7 @@ def _coding(subjects: int, clips: int, frames: tuple[int, int], seed: int) -> li
                 "OnsetFrame": onset,
                 "ApexFrame": apex,
                 "OffsetFrame": offset,
-                "Action Units": _ACTION_UNITS[emotion],
+                "Action Units": ACTION_UNITS[emotion],
                 "Estimated Emotion": str(emotion),
             }
         )
@@ -334,7 +337,7 @@ def _write_clip(
     expression = rng.uniform(*motion) * motion_field(row["Estimated Emotion"], size)
     angle = rng.uniform(0, 2 * np.pi)
     x, y = rng.uniform(0.15, 0.85, 2)
-    unrelated = rng.uniform(0, 0.5 * motion[1]) * _bumps(
+    unrelated = rng.uniform(0, 0.5 * motion[1]) * bumps(
         [(x, y, np.cos(angle), np.sin(angle), 0.1, 0.1)], size
     )
     twitch = np.exp(-(((elapsed - rng.uniform(0, 1)) / 0.2) ** 2))
@@ -350,7 +353,7 @@ def _write_clip(
     scale = np.array(size)[:, None, None] / 128
     folder = root / f"sub{row['Subject']:02d}" / row["Filename"]
     folder.mkdir(parents=True)
-    chroma = [Image.new("L", (width, height), level) for level in _CHROMA]
+    chroma = [Image.new("L", (width, height), level) for level in CHROMA]
     for t, number in enumerate(numbers):
         head = shift * elapsed[t] + sway * np.sin(2 * np.pi * elapsed[t] + phase)
         moved = strength[t] * expression + twitch[t] * unrelated + head[:, None, None]
@@ -358,7 +361,7 @@ def _write_clip(
         frame = ndimage.map_coordinates(coefficients, source, order=3, mode="mirror", prefilter=False)
         frame += light[t] + noise * rng.standard_normal(size)
         luma = Image.fromarray(np.clip(np.rint(frame), 0, 255).astype(np.uint8))
-        Image.merge("YCbCr", [luma, *chroma]).save(folder / f"reg_img{number}.jpg", quality=_QUALITY)
+        Image.merge("YCbCr", [luma, *chroma]).save(folder / f"reg_img{number}.jpg", quality=QUALITY)
 
 
 def _envelope(
@@ -370,9 +373,10 @@ def _envelope(
     return np.where(ramp <= 1, rise, rest + (1 - rest) * rise)
 
 
-def _bumps(
+def bumps(
     muscles: list[tuple[float, float, float, float, float, float]], size: tuple[int, int]
 ) -> NDArray[np.float64]:
+    """Displacement (down, across) of a sum of Gaussian bumps, largest length 1."""
     y, x = (np.mgrid[: size[0], : size[1]] + 0.5) / np.array(size)[:, None, None]
     field = np.zeros((2, *size))
     for cx, cy, dx, dy, rx, ry in muscles:
