@@ -31,12 +31,11 @@ from .experiment import PAPER_N, Scores, bootstrap, interval, splits
 from .experiment.folds import Fold, Folds, predict_folds
 from .experiment.pins import versions
 from .experiment.scores import check_fold, column, people
-from .extraction import extract
+from .experiment.sources import extract_into
 from .features import as_blocks
 from .pipeline import check_classifier, make_classifier
 from .pooling import POOLINGS, PoolingName, derive, sufficient
 from .recognition import Recogniser, face_distance, root_mean_square, textures
-from .store import FeatureStore
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -169,18 +168,9 @@ def train(
     _check_splits(n_splits, inner_splits)
     _folds(table, n_splits)
     with temporary_folder() as temporary:
-        if store is None:
-            store = temporary / "features.zarr"
-        elif parameters is None and FeatureStore.exists(store):
-            parameters = FeatureStore(store).parameters
-        options = {name: value for name, value in (parameters or {}).items() if name != "pooling"}
         wanted = sufficient(candidate.pooling for candidate in candidates)
-        kept = extract(
-            table, store, blocks=blocks, pooling=wanted, n_jobs=n_jobs, progress=progress, **options
-        )
-        if kept.problems:
-            count = f"{len(kept.problems)} clip{'s' * (len(kept.problems) > 1)} could not be described"
-            warnings.warn(f"{count}: {'; '.join(map(str, kept.problems))}", UserWarning, stacklevel=2)
+        chosen = {"blocks": blocks, "pooling": wanted, "n_jobs": n_jobs, "progress": progress}
+        kept = extract_into(table, store, temporary, parameters, **chosen)
         assert kept.store is not None
         table = kept.table
         X = kept.features[blocks]
@@ -196,8 +186,8 @@ def train(
     del X
 
     work = _Work(features, codes, len(classes), classifier, class_weight, n_jobs, progress)
-    chosen = _choose(work, candidates, folds, people_of, inner_splits)
-    model, margins, motion, gap = _fit_all(work, chosen, folds)
+    best = _choose(work, candidates, folds, people_of, inner_splits)
+    model, margins, motion, gap = _fit_all(work, best, folds)
     if not gap <= 1e-6:
         message = f"an l2,1 problem was left at a relative duality gap of {gap:.1e}, above 1e-6"
         warnings.warn(message, ConvergenceWarning, stacklevel=2)
@@ -206,7 +196,7 @@ def train(
     said, temperature = _held_out(margins, codes, len(classes), model.pairs, folds)
     predicted = decision_values(margins, len(classes), model.pairs).argmax(axis=1)
     scores = Scores(y, classes[predicted], people_of, classes)
-    final = chosen[-1]
+    final = best[-1]
     n_problems = len(table.attrs.get("problems", [])) + len(kept.problems)
     return Recogniser(
         classes=tuple(classes.tolist()),

@@ -21,17 +21,16 @@ from .._extras import require
 from .._temporary import temporary_folder
 from ..data import PUBLISHED, combine, read_dataset, select_classes
 from ..discriminant import ShrinkageLDA
-from ..extraction import extract
 from ..features import Features, FrameFunction, as_features
 from ..pipeline import Pooling
 from ..pooling import POOLINGS, sufficient
-from ..store import FeatureStore, Kind
+from ..store import Kind
 from .folds import FoldPredictions, Folds, make_folds, predict_folds
 from .pins import hash_array, hash_clips, versions
 from .results import Evaluation
 from .scores import Scores
 from .settings import Blocks, Settings, title
-from .sources import FeatureSource, source_of
+from .sources import FeatureSource, extract_into, source_of
 from .tables import (
     compare_rows,
     make_rows,
@@ -130,19 +129,11 @@ def extract_and_evaluate(
     if function is None:
         for blocks in settings.grids:
             numbers_of_features(settings, blocks, 256 * blocks[0] * blocks[1])
-    chosen = {"blocks": settings.grids} if function is None else {"features": function}
+    chosen: dict[str, Any] = {"blocks": settings.grids} if function is None else {"features": function}
     with temporary_folder() as temporary:
-        if store is None:
-            store = temporary / "features.zarr"
-        elif parameters is None and FeatureStore.exists(store):
-            parameters = FeatureStore(store).parameters
-        options = {name: value for name, value in (parameters or {}).items() if name != "pooling"}
-        kept = extract(
-            table, store, **chosen, pooling=kept_as or pooling, n_jobs=n_jobs, progress=progress, **options
-        )
+        chosen |= {"pooling": kept_as or pooling, "n_jobs": n_jobs, "progress": progress}
+        kept = extract_into(table, store, temporary, parameters, **chosen)
         if kept.problems:
-            count = f"{len(kept.problems)} clip{'s' * (len(kept.problems) > 1)} could not be described"
-            warnings.warn(f"{count}: {'; '.join(map(str, kept.problems))}", UserWarning, stacklevel=2)
             settings, folds = _plan(kept.table, settings)
         assert kept.store is not None
         found = kept.store.digest(kept.table)

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import os
+import warnings
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..extraction import Extraction, extract
 from ..features import Features
 from ..pooling import can_be_derived, check_blocks, derive
-from ..store import Kind
+from ..store import FeatureStore, Kind
 from .settings import Blocks, Settings, title
 
-__all__ = ["FeatureSource", "source_of"]
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["FeatureSource", "extract_into", "source_of"]
 
 
 class FeatureSource(NamedTuple):
@@ -77,6 +84,29 @@ def source_of(features: Any, blocks: Blocks | None, pooling: str) -> FeatureSour
             raise ValueError("blocks are of other features than LTOGP's, whose are in the settings")
         return FeatureSource(load, None, pooling)
     return FeatureSource(load, Features(load, name, blocks), pooling)
+
+
+def extract_into(
+    table: pd.DataFrame,
+    store: str | os.PathLike[str] | None,
+    folder: Path,
+    parameters: Mapping[str, Any] | None,
+    **chosen: Any,
+) -> Extraction:
+    """Extract into a store, or one in a folder, with its own parameters where none are given.
+
+    Clips that could not be described are left out with a warning that names them.
+    """
+    if store is None:
+        store = folder / "features.zarr"
+    elif parameters is None and FeatureStore.exists(store):
+        parameters = FeatureStore(store).parameters
+    options = {name: value for name, value in (parameters or {}).items() if name != "pooling"}
+    kept = extract(table, store, **chosen, **options)
+    if kept.problems:
+        count = f"{len(kept.problems)} clip{'s' * (len(kept.problems) > 1)} could not be described"
+        warnings.warn(f"{count}: {'; '.join(map(str, kept.problems))}", UserWarning, stacklevel=3)
+    return kept
 
 
 def _looked_up(features: Mapping[Any, Any]) -> Callable[[Any], Any]:
