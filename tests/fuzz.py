@@ -309,7 +309,12 @@ def L21Selector(rng):
 
 def describe(rng):
     image, C = images(rng)[0], number(rng)
-    chosen = options(rng, mode=(["nearest", "wrap"], ["x"]), loss=(["hinge", "squared_hinge"], ["x"]))
+    chosen = options(
+        rng,
+        mode=(["nearest", "wrap"], ["x"]),
+        loss=(["hinge", "squared_hinge"], ["x"]),
+        pooling=(["rank", "mean", "mean+rank", "energy"], ["x", 3]),
+    )
     chosen["blocks"] = blocks(rng)
     return lambda: microexpr.describe(image, C=C, **chosen), finite()
 
@@ -318,7 +323,9 @@ def make_classifier(rng):
     n = int(rng.integers(4, 16))
     X, y = matrix(rng, n, int(rng.integers(2, 10))), labels(rng, n)
     n_features, gamma = [1, 2, "all", None][rng.integers(4)], number(rng)
-    return lambda: microexpr.make_classifier(n_features, gamma).fit(X, y).decision_function(X), finite()
+    chosen = options(rng, classifier=(["svm", "lda"], ["x"]), class_weight=(["balanced"], ["x", 3]))
+    made = lambda: microexpr.make_classifier(n_features, gamma, **chosen)  # noqa: E731
+    return lambda: made().fit(X, y).decision_function(X), finite()
 
 
 def loso(rng):
