@@ -74,6 +74,16 @@ def add_further_datasets(parser: argparse.ArgumentParser, text: str) -> None:
     )
 
 
+def add_pooling(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--pooling",
+        choices=POOLINGS,
+        default="rank",
+        help="what makes one vector of a clip: rank pooling (%(default)s), the mean of its frames, both, of "
+        "which all the others can be had later, or the log length of rank pooling's u in each block",
+    )
+
+
 def add_preparation(parser: argparse.ArgumentParser, size: tuple[int, int] | None = (128, 128)) -> None:
     """How frames are prepared; without a default of the size, nothing is said where nothing is given."""
     parser.add_argument(

@@ -16,6 +16,7 @@ from ._option_groups import (
     add_damaged,
     add_dask,
     add_further_datasets,
+    add_pooling,
     add_preparation,
     add_reading,
     add_stabilisation,
@@ -132,6 +133,7 @@ def make_parser(
         "--blocks", type=int, nargs=2, default=(8, 8), metavar=("DOWN", "ACROSS"), help="(8 8)"
     )
     describe.add_argument("--C", type=float, default=1.0, help="penalty of rank pooling (%(default)s)")
+    add_pooling(describe)
     describe.add_argument(
         "--out", metavar="PREFIX", help="write PREFIX.npz and PREFIX.png (VIDEO's name, here)"
     )
@@ -232,13 +234,7 @@ def _add_extraction(parser: argparse.ArgumentParser) -> None:
         help="(8 8); may be repeated, the frames are decoded once for all",
     )
     add_preparation(parser)
-    parser.add_argument(
-        "--pooling",
-        choices=POOLINGS,
-        default="rank",
-        help="what makes one vector of a clip: rank pooling (%(default)s), the mean of its frames, both, of "
-        "which all the others can be had later, or the log length of rank pooling's u in each block",
-    )
+    add_pooling(parser)
     parser.add_argument("--strict", action="store_true", help="fail if any clip cannot be read or described")
     add_reading(parser)
     parser.add_argument("--jobs", type=jobs, default=-1, metavar="J", help="threads (-1: every core)")

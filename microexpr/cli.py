@@ -236,13 +236,16 @@ def _describe(options: argparse.Namespace) -> None:
         )
     say_once(caught)
     try:
-        clip = describe(frames, blocks=options.blocks, C=options.C, full_output=True)
+        recipe = {"blocks": options.blocks, "C": options.C}
+        clip = describe(frames, **recipe, full_output=True)  # by rank pooling, which the picture is of
+        u = clip.u if options.pooling == "rank" else describe(frames, **recipe, pooling=options.pooling)
         held_out = rankpool.held_out_scores(clip.V, options.C)
     except ValueError as error:
         raise ValueError(f"{options.path}: {error}") from error
     np.savez_compressed(
         f"{prefix}.npz",
-        u=clip.u,
+        u=u,
+        pooling=options.pooling,
         scores=clip.scores,
         held_out=held_out.scores,
         tau=held_out.tau,
@@ -251,7 +254,8 @@ def _describe(options: argparse.Namespace) -> None:
         gap=clip.gap,
     )
     print(
-        f"{options.path}: {len(frames)} frames -> u of length {len(clip.u)}, {clip.method}, relative"
+        f"{options.path}: {len(frames)} frames -> u of length {len(u)}"
+        f"{'' if options.pooling == 'rank' else f' by {options.pooling}'}, {clip.method}, relative"
         f" duality gap {clip.gap:.1e}, {held_out}, {time.perf_counter() - started:.1f} s\n"
         f"wrote {prefix}.npz"
     )

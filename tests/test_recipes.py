@@ -339,3 +339,19 @@ def test_a_clip_that_stays_as_it_is(table):
     short = Settings(**{**OPTIONS, "sweep": False, "nested": False}, poolings=["energy"])
     done = extract_and_evaluate(still, short, parameters={"size": SIZE}, n_jobs=1)
     assert len(done.table) == len(table)
+
+
+@pytest.mark.parametrize("pooling", ["mean", "mean+rank", "energy"])
+def test_describe_pools_otherwise(pooling, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    root = microexpr.simulate("data", subjects=2, clips=5, frames=(5, 5), size=(34, 28), progress=False)
+    frames = microexpr.read_casme2(root)["frames"][0]
+    assert main(["describe", str(frames[0].parent), "--pooling", pooling, "--out", "clip"]) == 0
+    assert f" by {pooling}, " in capsys.readouterr().out
+    with np.load("clip.npz") as described:
+        clip = microexpr.read_clip(frames[0].parent)
+        np.testing.assert_array_equal(described["u"], microexpr.describe(clip, pooling=pooling))
+        assert described["pooling"] == pooling
+        assert described["scores"].shape == (len(clip),)
+    status = main(["describe", str(frames[0].parent), "--pooling", pooling, "--C", "2"])
+    assert status == (2 if pooling == "mean" else 0)
