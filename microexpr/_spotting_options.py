@@ -1,5 +1,7 @@
 """Options of the command line for long videos."""
 
+import argparse
+
 #: Options of `spot` that are fields of `spotting.SpottingOptions`, which has their defaults.
 SPOTTING = {
     "method": {
@@ -26,7 +28,10 @@ SPOTTING = {
     },
     "threshold": {"type": float, "help": "a number in place of these"},
     "edge": {"type": float, "help": "an event ends where the contrast is this part of its apex's (0)"},
-    "blur": {"type": float, "metavar": "PIXELS", "help": "standard deviation; 0: do not blur (2)"},
+    "blur": {
+        "action": argparse.BooleanOptionalAction,
+        "help": "blur frames by 2 pixels first (default: yes)",
+    },
     "smooth": {"type": float, "metavar": "SECONDS", "help": "that the curve is averaged over (0.1)"},
 }
 
