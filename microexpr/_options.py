@@ -391,7 +391,7 @@ def _add_spotting(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("spotting")
     for name, keywords in SPOTTING.items():
         group.add_argument(f"--{name.replace('_', '-')}", default=None, **keywords)  # type: ignore[arg-type]
-    group.add_argument("--no-eyes", dest="eyes", action="store_const", const=(), help="leave no blocks out")
+    group.add_argument("--keep-eyes", dest="eyes", action="store_const", const=(), help="leave no blocks out")
     parser.add_argument("--json", action="store_true", help="print it as JSON")
     parser.add_argument(
         "--out",
