@@ -32,7 +32,10 @@ SPOTTING = {
     },
     "threshold": {"type": float, "help": "a number in place of these"},
     "edge": {"type": float, "help": "an event ends where the contrast is this part of its apex's (0)"},
-    "blur": {"type": float, "metavar": "PIXELS", "help": "standard deviation; 0: do not blur (2)"},
+    "blur": {
+        "action": argparse.BooleanOptionalAction,
+        "help": "blur frames by 2 pixels first (default: yes)",
+    },
     "smooth": {"type": float, "metavar": "SECONDS", "help": "that the curve is averaged over (0.1)"},
 }
 
@@ -93,7 +96,7 @@ def add_spotting(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("spotting")
     for name, keywords in SPOTTING.items():
         group.add_argument(f"--{name.replace('_', '-')}", default=None, **keywords)  # type: ignore[arg-type]
-    group.add_argument("--no-eyes", dest="eyes", action="store_const", const=(), help="leave no blocks out")
+    group.add_argument("--keep-eyes", dest="eyes", action="store_const", const=(), help="leave no blocks out")
     parser.add_argument("--json", action="store_true", help="print it as JSON")
     parser.add_argument(
         "--out",

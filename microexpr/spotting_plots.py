@@ -18,6 +18,7 @@ __all__ = ["plot_contrast", "plot_spotting"]
 
 _BLUE, _ORANGE, _GREEN = "#0072b2", "#e69f00", "#009e73"  # Okabe and Ito's
 _MOST_SHOWN = 8  # events with thumbnails
+_MOST_NAMED = 20  # events with numbers; of more, those with thumbnails
 _POINTS = 2000  # of the curve: more are not seen
 
 
@@ -51,17 +52,21 @@ def plot_contrast(
     ax.axhline(0, color="0.8", linewidth=0.6)
     ax.plot((np.arange(len(peaks)) + 0.5) * every / fps, peaks, color=_BLUE, linewidth=0.8, label="contrast")
     ax.axhline(spotting.threshold, color="black", linestyle=":", linewidth=1, label="threshold")
-    for n, event in enumerate(spotting.events):
+    events = spotting.events
+    named = range(len(events)) if len(events) <= _MOST_NAMED else _highest(spotting)
+    for n, event in enumerate(events):
         label = "event" if not n else None
         ax.axvspan(event.onset_s, event.offset_s, color=_ORANGE, alpha=0.45, linewidth=0, label=label)
-        ax.annotate(
-            str(n + 1),
-            (event.apex_s, event.score),
-            (0, 3),
-            textcoords="offset points",
-            ha="center",
-            va="bottom",
-        )
+        # In a long video a span is thinner than a line.
+        ax.plot(event.apex_s, event.score, "o", color=_ORANGE, markeredgecolor="black", markersize=4, mew=0.5)
+        if n in named:
+            at: dict[str, Any] = {
+                "xytext": (0, 4),
+                "textcoords": "offset points",
+                "ha": "center",
+                "va": "bottom",
+            }
+            ax.annotate(str(n + 1), (event.apex_s, event.score), **at)
     top = max(np.nanmax(peaks) if known.any() else 1.0, spotting.threshold)
     for n, (onset, offset) in enumerate(coded or ()):
         label = "coded" if not n else None
@@ -104,8 +109,7 @@ def plot_spotting(
     from matplotlib.figure import Figure
 
     events = spotting.events
-    highest = sorted(range(len(events)), key=lambda n: -events[n].score)[:_MOST_SHOWN]
-    shown = sorted(highest) if thumbnails else []
+    shown = _highest(spotting) if thumbnails else []
     with rc_context({"font.size": 8, "axes.linewidth": 0.6}):
         figure = Figure(figsize=(9, 5.2 if shown else 3), layout="constrained")
         if shown:
@@ -123,6 +127,12 @@ def plot_spotting(
         if title:
             figure.suptitle(title)
     return figure
+
+
+def _highest(spotting: Spotting) -> list[int]:
+    """Positions of the events with the highest contrast, in the order of time."""
+    scores = [event.score for event in spotting.events]
+    return sorted(sorted(range(len(scores)), key=lambda n: -scores[n])[:_MOST_SHOWN])
 
 
 def _draw_event(axes: NDArray, event: Event, number: int, frames: NDArray[np.uint8]) -> None:

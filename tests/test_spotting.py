@@ -15,7 +15,7 @@ import ltogp
 import rankpool
 from microexpr import ClipError, Spotter, spot, spot_stream
 from microexpr.spotting import SpottingOptions
-from microexpr.spotting.curves import METHODS, Curve, moving_mean
+from microexpr.spotting.curves import METHODS, Curve, blurred, moving_mean
 from microexpr.spotting.events import Finder, Interval, contrast, merge, threshold_of
 
 FPS = 30
@@ -80,8 +80,8 @@ def test_the_largest_blocks_are_averaged(video):
     kept = np.array([[True, True, False], [True, True, True]])
     plain = {}
     for method in METHODS:
-        whole = Curve(3, method, "ltogp", 5, np.ones((2, 3), bool), 0.0)
-        part = Curve(3, method, "ltogp", 2, kept, 0.0)
+        whole = Curve(3, method, "ltogp", 5, np.ones((2, 3), bool), False)
+        part = Curve(3, method, "ltogp", 2, kept, False)
         V = ltogp.histogram(video[:20], (2, 3))
         state = METHODS[method](3, V[0].reshape(6, 256).sum(axis=1, dtype=float))
         blocks = np.array([state.feed(t, row) for t, row in enumerate(V)][6:])[:, kept.ravel()]
@@ -102,10 +102,25 @@ def test_what_stays_or_drifts_steadily_cancels_in_rank_pooling():
 @pytest.mark.parametrize("method", list(METHODS))
 def test_a_curve_does_not_depend_on_how_frames_come(video, method):
     kept = np.ones((3, 3), bool)
-    whole = Curve(K, method, "ltogp", 3, kept, 1.0).feed(video)
-    curve, cuts = Curve(K, method, "ltogp", 3, kept, 1.0), [0, 1, 2, 30, 31, 95, 200]
+    whole = Curve(K, method, "ltogp", 3, kept, True).feed(video)
+    curve, cuts = Curve(K, method, "ltogp", 3, kept, True), [0, 1, 2, 30, 31, 95, 200]
     pieces = [curve.feed(video[a:b]) for a, b in pairwise(cuts)]
     np.testing.assert_array_equal(np.concatenate(pieces), whole)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 40), (31, 17)])
+def test_frames_are_blurred_by_two_pixels(shape):
+    weights = np.polynomial.polynomial.polypow([1, 1], 4)
+    weights = np.convolve(weights, np.polynomial.polynomial.polypow([1, 0, 1], 3)) / 128
+    at = np.arange(-5, 6)
+    assert (weights.sum(), weights @ at, weights @ at**2) == (1, 0, 4)
+    frame = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    frame[0, 0] = 255
+    slow = frame.astype(float)
+    for axis in (0, 1):
+        slow = ndimage.correlate1d(slow, weights, axis=axis, mode="nearest")
+    np.testing.assert_array_equal(blurred(frame), np.floor(slow * 256 + 0.5))
+    assert blurred(np.full(shape, 255, np.uint8)).min() == 255 * 256
 
 
 def test_moving_mean():
@@ -378,7 +393,7 @@ def test_memory_does_not_grow_with_what_was_seen(video):
         ({"noise": -1}, "noise is -1; it must be 0 to 1000"),
         ({"edge": "x"}, "edge is 'x'; it must be 0 to 1"),
         ({"smooth": 2}, "smooth is 2; it must be 0 to 0.5"),
-        ({"blur": -1}, "blur is -1; it must be 0 to 100 pixels"),
+        ({"blur": 2}, "blur is 2; it must be True or False"),
         ({"threshold": np.inf}, "threshold is inf; it must be 0 or more, and finite"),
     ],
 )
@@ -437,8 +452,51 @@ def test_the_defaults_are_those_of_the_command_line():
 
     fields = SpottingOptions.__dataclass_fields__
     assert set(SPOTTING) == set(fields)
-    for name, default in {"features": "ltogp", "p": "0.25", "noise": "4", "edge": "0", "blur": "2"}.items():
+    for name, default in {"features": "ltogp", "p": "0.25", "noise": "4", "edge": "0"}.items():
         assert f"({default})" in SPOTTING[name]["help"], name
         assert (
             f"{fields[name].default:g}" == default if name != "features" else fields[name].default == default
         )
+
+
+# ------------------------------------------------------------------------------------------------- pictures
+
+
+@pytest.mark.parametrize("n_events", [0, 3, 25])
+def test_the_picture_shows_the_curve_the_threshold_and_the_events(n_events):
+    from microexpr.spotting import Event, Spotting
+    from microexpr.spotting_plots import plot_spotting
+
+    n = 30_000
+    C = np.zeros(n)
+    C[:100] = C[-100:] = np.nan
+    rng = np.random.default_rng(0)
+    apexes = 500 + 1000 * np.arange(n_events)
+    C[apexes] = 1 + rng.uniform(size=n_events)
+    events = [Event(t - 9, t, t + 9, (t - 9) / 100, t / 100, (t + 9) / 100, C[t]) for t in apexes]
+    thumbnails = [np.full((3, 16, 16), 7 * i, np.uint8) for i in range(n_events)]
+    figure = plot_spotting(
+        Spotting(events, C, 0.75, 24, 100.0), thumbnails, title="a video", coded=[(40, 90)]
+    )
+    ax = next(ax for ax in figure.findobj(lambda artist: hasattr(artist, "get_xlabel")) if ax.get_xlabel())
+    assert ax.get_xlabel() == "time (s)"
+    drawn = {line.get_label(): line for line in ax.lines}
+    assert drawn["threshold"].get_ydata()[0] == 0.75
+    assert drawn["coded"].get_xdata().tolist() == [0.4, 0.9]
+    curve = drawn["contrast"].get_ydata()
+    assert set(C[apexes]) <= set(curve)  # no peak is lost on the way to fewer points
+    assert [patch.get_x() for patch in ax.patches] == [event.onset_s for event in events]
+    numbers = [int(text.get_text()) for text in ax.texts]
+    pictures = [
+        image
+        for image in figure.findobj(lambda artist: hasattr(artist, "get_array"))
+        if image.get_array() is not None
+    ]
+    shown = [image.get_array() for image in pictures if np.shape(image.get_array()) == (16, 16)]
+    assert len(shown) == 3 * min(8, n_events)
+    if n_events == 25:
+        highest = sorted(np.argsort(C[apexes])[-8:] + 1)
+        assert numbers == highest
+        assert [int(image[0, 0]) // 7 + 1 for image in shown[:8]] == highest
+    else:
+        assert numbers == list(range(1, n_events + 1))

@@ -58,7 +58,9 @@ def test_ranges_may_overlap(kind, videos, folder):
     path = videos.face if kind == "video" else folder
     whole = read_clip(path, face=False, size=None)
     wanted = [(0, 1), (1, 3), (2, 2), (2, 3)]
-    got = list(stream_clip(path, face=False, size=None, progress=False).ranges(wanted))
+    stream = stream_clip(path, face=False, size=None, progress=False)
+    assert len(list(stream)) == len(whole)
+    got = list(stream.ranges(wanted))
     assert len(got) == 4
     for (first, last), frames in zip(wanted, got, strict=True):
         np.testing.assert_array_equal(frames, whole[first : last + 1])

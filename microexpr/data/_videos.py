@@ -65,10 +65,13 @@ def survey_video(path: Path, damage: Callable[[str], None]) -> int:
     return count
 
 
-def shown_frames(path: Path, damage: Callable[[str], None]) -> Generator[NDArray[np.uint8], None, None]:
+def shown_frames(
+    path: Path, damage: Callable[[str], None], *, threads: int = 1
+) -> Generator[NDArray[np.uint8], None, None]:
     """Decode the first video stream: the frames' luma, turned and mirrored as a player shows them.
 
-    `damage` as for `survey_video`. Close the generator (`contextlib.closing`) if it may not run to its end.
+    `damage` as for `survey_video`; with several `threads` (0: as FFmpeg likes) it is told a part only.
+    Close the generator (`contextlib.closing`) if it may not run to its end.
     """
     from av.error import FFmpegError
     from av.video.reformatter import VideoReformatter
@@ -82,7 +85,7 @@ def shown_frames(path: Path, damage: Callable[[str], None]) -> Generator[NDArray
         if decoder is None:
             raise ValueError("there is no decoder for it")
         decoder.options = {"err_detect": "crccheck"}
-        decoder.thread_count = 1  # PyAV does not say whose the lines are that another thread logs
+        decoder.thread_count = threads  # PyAV does not say whose the lines are that another thread logs
         lines.clear()  # opening it decodes its beginning, of which the same is logged again
         count, place, matrix = 0, "", (1, 0, 0, 1)
         for packet in _packets(container, stream, damage):

@@ -518,12 +518,18 @@ class VideoFile:
             return face_of(self.path, islice(islice(shown, self.first, self.stop), 0, among, every), margin)
 
     def frames(
-        self, size: tuple[int, int] | None, box: Box | None, progress: bool | None
+        self, size: tuple[int, int] | None, box: Box | None, progress: bool | None, *, again: bool = False
     ) -> Generator[NDArray[np.uint8], None, None]:
-        """Decode the frames one after the other, cut the box out of each and resize that."""
+        """Decode the frames one after the other, cut the box out of each and resize that.
+
+        `again` says that they were decoded before, and damage was found then: on all cores.
+        """
         read = 0
         shape: tuple[int, ...] | None = None
-        with self._as_clip_error(), closing(shown_frames(self.path, self._damage)) as shown:
+        with (
+            self._as_clip_error(),
+            closing(shown_frames(self.path, self._damage, threads=0 if again else 1)) as shown,
+        ):
             wanted = islice(shown, self.first, self.stop)
             for frame in progress_bar(wanted, "read", self.count or None, "frame", progress, leave=False):
                 shape = shape or frame.shape

@@ -40,6 +40,8 @@ class FrameStream:
         Frames in a second on average, as the video says; None of a folder.
     uneven : bool
         Whether the video says that its frames are not evenly spaced.
+    whole : bool
+        Whether the frames have been read to the end once.
     box : (top, left, height, width) or None
         The face that the frames are cropped to.
     """
@@ -54,7 +56,7 @@ class FrameStream:
     ) -> None:
         self._source, self.path, self.size, self.box, self.progress = source, path, size, box, progress
         self.fps: float | None = None
-        self.uneven = False
+        self.uneven, self.whole = False, False
         if isinstance(source, VideoFile):
             self.count = source.count
             self.fps, self.uneven = _rate(path)
@@ -63,8 +65,10 @@ class FrameStream:
 
     def __iter__(self) -> Iterator[NDArray[np.uint8]]:
         if isinstance(self._source, VideoFile):
-            return _ahead(self._source.frames(self.size, self.box, self.progress))
-        return _ahead(self._images(self._source))
+            yield from _ahead(self._source.frames(self.size, self.box, self.progress))
+        else:
+            yield from _ahead(self._images(self._source))
+        self.whole = True
 
     def ranges(self, wanted: Sequence[tuple[int, int]]) -> Iterator[NDArray[np.uint8]]:
         """Read the frames of each (first, last), both in it: (n, height, width); in order of their first."""
@@ -74,7 +78,10 @@ class FrameStream:
             return
         open_ranges: list[tuple[int, int, list[NDArray[np.uint8]]]] = []
         ahead = list(wanted)
-        for t, frame in enumerate(self):
+        again = self.whole and not self._source.keep  # what conceals damage may do so in another way
+        for t, frame in enumerate(
+            _ahead(self._source.frames(self.size, self.box, self.progress, again=again))
+        ):
             while ahead and ahead[0][0] == t:
                 open_ranges.append((*ahead.pop(0), []))
             for _, last, frames in open_ranges:

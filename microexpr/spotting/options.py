@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from .._checks import is_positive, is_whole
 from .._wording import option
-from ..data.stabilisation import check_blur
 from .curves import FEATURES, METHODS
 
 Method = Literal["difference", "rank"]
@@ -36,8 +35,8 @@ class SpottingOptions:
     eyes : (float, float) or None
         Blocks whose middle lies in this part of the height, from above, have no part in it: blinks are as
         short as micro-expressions. None leaves none out.
-    blur : float
-        Standard deviation of a Gaussian that every frame is blurred with, in pixels; 0 is off.
+    blur : bool
+        Whether every frame is blurred first, by 2 pixels.
     smooth : float
         Seconds that the curve is averaged over.
     longest, shortest : float
@@ -57,7 +56,7 @@ class SpottingOptions:
     blocks: tuple[int, int] = (6, 6)
     n_largest: int | None = None
     eyes: tuple[float, float] | None = (1 / 3, 1 / 2)
-    blur: float = 2.0
+    blur: bool = True
     smooth: float = 0.1
     longest: float = 0.5
     shortest: float = 0.1
@@ -85,12 +84,14 @@ class SpottingOptions:
             and _is_between(self.eyes[1], self.eyes[0], 1)
         ):
             raise ValueError(
-                f"{option('eyes')} is {self.eyes!r}; it must be (top, bottom), parts of the height from 0 to 1, or None"
+                f"{option('eyes')} is {self.eyes!r}; it must be (top, bottom), parts of the height "
+                "from 0 to 1, or None"
             )
         left = int(self.kept().sum())
         if not left:
             raise ValueError(
-                f"{option('eyes')} is {self.eyes!r}, where all {self.blocks[0]} rows of blocks lie; one must be left"
+                f"{option('eyes')} is {self.eyes!r}, where all {self.blocks[0]} rows of blocks lie; one must "
+                "be left"
             )
         if self.n_largest is not None and not (is_whole(self.n_largest) and 1 <= self.n_largest <= left):
             raise ValueError(
@@ -102,9 +103,11 @@ class SpottingOptions:
             )
         if not _is_between(self.shortest, 0, self.longest):
             raise ValueError(
-                f"{option('shortest')} is {self.shortest!r}; it must be 0 to the longest, {self.longest} seconds"
+                f"{option('shortest')} is {self.shortest!r}; it must be 0 to the longest, "
+                f"{self.longest} seconds"
             )
-        check_blur(self.blur)
+        if not isinstance(self.blur, bool):
+            raise ValueError(f"{option('blur')} is {self.blur!r}; it must be True or False")
         for name, most in (("p", 1.0), ("edge", 1.0), ("noise", 1000.0), ("smooth", self.longest)):
             value = getattr(self, name)
             if not _is_between(value, 0, most):
@@ -127,8 +130,8 @@ class SpottingOptions:
         longest = int(self.longest * fps + 1e-9)
         if longest < 3:
             raise ValueError(
-                f"{option('longest')} is {self.longest} s, {longest} frames at {fps:g} frames a second; at least 3 are "
-                "needed"
+                f"{option('longest')} is {self.longest} s, {longest} frames at {fps:g} frames a second; at "
+                "least 3 are needed"
             )
         return (longest - 1) // 2
 

@@ -298,7 +298,7 @@ class _Contrast:
     def __init__(self, options: SpottingOptions, k: int, fps: float) -> None:
         kept = options.kept()
         count = options.n_largest or max(1, round(int(kept.sum()) / 3))
-        self.curve = Curve(k, options.method, options.features, count, kept, float(options.blur or 0))
+        self.curve = Curve(k, options.method, options.features, count, kept, options.blur)
         self.k, self.smooth = k, int(options.smooth * fps / 2)
         self.first = 2 * k + self.smooth
         self.window = 2 * self.first + 1  # frames that one value is of
