@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
+import platform
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -81,6 +82,27 @@ def absolute(frames: Any) -> Any:
     if isinstance(frames, VideoFrames):
         return dataclasses.replace(frames, path=Path(os.path.abspath(frames.path)))
     return [os.path.abspath(path) for path in frames]
+
+
+def versions(algorithm: int) -> dict[str, str]:
+    """Return what the bits of features may depend on, for a store."""
+    import numba
+    import PIL
+    import scipy
+    from PIL import features
+
+    from . import __version__
+
+    return {
+        "microexpr": __version__,
+        "algorithm": str(algorithm),
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "scipy": scipy.__version__,
+        "numba": numba.__version__,
+        "pillow": PIL.__version__,
+        "jpeg": str(features.version_feature("libjpeg_turbo") or features.version_codec("jpg")),
+    }
 
 
 def mean_frame(frames: Grey) -> NDArray[np.uint8]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import os
-import platform
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, nullcontext
@@ -18,7 +17,7 @@ from joblib.parallel import get_active_backend
 from numpy.typing import NDArray
 
 from ._progress import progress_bar
-from ._recipe import Recipe, absolute, other_length
+from ._recipe import Recipe, absolute, other_length, versions
 from ._store_format import CHUNK_ROWS, Blocks, Kind
 from ._wording import command_line, is_command_line
 from .data import Problem
@@ -171,7 +170,7 @@ def extract(
 
     try:
         with clearing_up(kept.objects):
-            rows = kept.register(table, recipe.depends_on, _versions())
+            rows = kept.register(table, recipe.depends_on, versions(ALGORITHM))
             fill = _fill if _shares_memory() else _fill_elsewhere
             filled = fill(kept, table, rows, recipe, n_jobs, progress)
     except OSError as error:  # a clip's own are among the problems: this is the store's
@@ -457,26 +456,6 @@ def _parameters(
     if crop:
         chosen["crop"] = crop
     return as_json(chosen)
-
-
-def _versions() -> dict[str, str]:
-    import numba
-    import PIL
-    import scipy
-    from PIL import features
-
-    from . import __version__
-
-    return {
-        "microexpr": __version__,
-        "algorithm": str(ALGORITHM),
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "scipy": scipy.__version__,
-        "numba": numba.__version__,
-        "pillow": PIL.__version__,
-        "jpeg": str(features.version_feature("libjpeg_turbo") or features.version_codec("jpg")),
-    }
 
 
 def _title(row: Any) -> str:

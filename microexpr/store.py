@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -244,7 +245,7 @@ class FeatureStore:
         Of all clips that are described, if no table is given; else each of the table has to be.
         """
         total, n = np.zeros(self.parameters["size"]), 0
-        for _, faces in self._mean_frames(table):
+        for _, faces in self._faces(table):
             total += faces.sum(axis=0, dtype=float)
             n += len(faces)
         return total / n
@@ -252,39 +253,9 @@ class FeatureStore:
     def mean_frames(self, table: pd.DataFrame) -> NDArray[np.uint8]:
         """Mean frame of each clip of a table, in grey levels, shape (n, height, width)."""
         means = np.empty((len(table), *self.parameters["size"]), np.uint8)
-        for positions, faces in self._mean_frames(table):
+        for positions, faces in self._faces(table):
             means[positions] = faces
         return means
-
-    def _mean_frames(
-        self, table: pd.DataFrame | None
-    ) -> Iterator[tuple[NDArray[np.intp], NDArray[np.uint8]]]:
-        """Yield positions and mean frames, some at a time; raise if there are none, or not all asked for."""
-        from ._arrays import checksums, spans
-
-        rows, n = self._rows(table), 0
-        absent = int((rows < 0).sum())
-        kept = np.flatnonzero(rows >= 0)
-        rows = rows[kept]
-        for _, _, positions in spans(rows, CHUNK_ROWS, int(np.prod(self.parameters["size"]))):
-            faces = self.arrays.read("frames/mean", rows[positions])
-            crc = self.arrays.read("frames/crc", rows[positions])
-            # Also of a clip that has a content and no checksum: that of frames/crc is lost, or comes next.
-            there = crc.any(axis=1) | self.arrays.read("frames/content", rows[positions]).any(axis=1)
-            identity = self.arrays.read("clips/identity", rows[positions])
-            if (there & (checksums(faces, identity) != crc[:, 1])).any():
-                where = self._damage(None, rows[positions[there]])
-                raise DamagedStoreError(
-                    f"{self.path}: frames/mean is damaged{where}; extract the data set into it again"
-                )
-            n += int(there.sum())
-            yield kept[positions[there]], faces[there]
-        absent += len(rows) - n
-        if not n or (table is not None and absent):
-            which = f"{absent} of these clips" if n else "these clips"
-            raise StoreError(
-                f"{self.path} has no mean frame (frames/mean) of {which}; extract them again into it"
-            )
 
     def check(self, progress: bool | None = None) -> StoreReport:
         """Read everything in it and say what is there, and what is stale or damaged.
@@ -444,6 +415,13 @@ class FeatureStore:
         if table is None:
             return np.flatnonzero(known.any(axis=1))
         return find(known, hash_identities(identities(table)))
+
+    def _faces(self, table: pd.DataFrame | None) -> Iterator[tuple[NDArray[np.intp], NDArray[np.uint8]]]:
+        from ._mean_frames import read_mean_frames
+
+        area = int(np.prod(self.parameters["size"]))
+        where = partial(self._damage, None)
+        return read_mean_frames(self.arrays, self.path, self._rows(table), area, table is not None, where)
 
     def _read(
         self, kind: Kind, rows: NDArray[np.intp], keep: bool = True

@@ -17,7 +17,7 @@ from scipy import ndimage
 from .._checks import is_positive, is_whole
 from .._extras import require
 from .._progress import progress_bar
-from .simulation import CHROMA, CLASSES, QUALITY, bumps, is_number, is_pair, motion_field, portraits_of
+from .simulation import CHROMA, CLASSES, QUALITY, bumps, check_pictures, is_number, motion_field, portraits_of
 
 __all__ = ["simulate_long"]
 
@@ -193,18 +193,7 @@ def _check(
         )
     if not is_number(blinks) or not 0 <= blinks <= 60:
         raise ValueError(f"blinks is {blinks!r}; it must be 0 to 60 in a minute")
-    if not is_number(noise) or not 0 <= noise <= 255:
-        raise ValueError(f"noise is {noise!r}; it must be 0 to 255 grey levels")
-    if not is_pair(motion, is_number) or not 0 <= motion[0] <= motion[1] <= 128:
-        raise ValueError(
-            f"motion is {motion!r}; it must be (least, most) in pixels, 0 <= least <= most <= 128"
-        )
-    if not is_number(drift) or not 0 <= drift <= 128:
-        raise ValueError(f"drift is {drift!r}; it must be 0 to 128 pixels")
-    if not is_pair(size, is_whole) or not 16 <= min(size) <= max(size) <= 4096:
-        raise ValueError(f"size is {size!r}; height and width must be at least 16 pixels, and at most 4096")
-    if not is_whole(seed) or seed < 0:
-        raise ValueError(f"seed is {seed!r}; it must be a whole number, 0 or more")
+    check_pictures(noise, motion, drift, size, seed)
 
 
 def _write_video(

@@ -248,6 +248,13 @@ def _check(
         raise ValueError(
             f"clips is {clips!r}; {subjects} subjects need at least {subjects}, and 100000 are the most"
         )
+    if not is_pair(frames, is_whole) or not 2 <= frames[0] <= frames[1] <= 100_000:
+        raise ValueError(f"frames is {frames!r}; it must be (fewest, most), 2 <= fewest <= most <= 100000")
+    check_pictures(noise, motion, drift, size, seed)
+
+
+def check_pictures(noise: Any, motion: Any, drift: Any, size: Any, seed: Any) -> None:
+    """Raise unless these are what clips and long videos can be drawn with."""
     if not is_number(noise) or not 0 <= noise <= 255:
         raise ValueError(f"noise is {noise!r}; it must be 0 to 255 grey levels")
     if not is_pair(motion, is_number) or not 0 <= motion[0] <= motion[1] <= 128:
@@ -256,8 +263,6 @@ def _check(
         )
     if not is_number(drift) or not 0 <= drift <= 128:
         raise ValueError(f"drift is {drift!r}; it must be 0 to 128 pixels")
-    if not is_pair(frames, is_whole) or not 2 <= frames[0] <= frames[1] <= 100_000:
-        raise ValueError(f"frames is {frames!r}; it must be (fewest, most), 2 <= fewest <= most <= 100000")
     if not is_pair(size, is_whole) or not 16 <= min(size) <= max(size) <= 4096:
         raise ValueError(f"size is {size!r}; height and width must be at least 16 pixels, and at most 4096")
     if not is_whole(seed) or seed < 0:
