@@ -17,7 +17,7 @@ from .._progress import progress_bar
 from ._errors import ClipError
 from ._images import IMAGES, Box, decode_image, open_file
 from ._videos import open_video
-from .clips import Damaged, VideoFile, check_options, face_of, image_paths
+from .clips import Damaged, VideoFile, check_margin, check_options, face_of, image_paths
 
 __all__ = ["FrameStream", "stream_clip"]
 
@@ -163,6 +163,7 @@ def stream_clip(
     3 [0, 10, 20]
     """
     check_options(None, None, size)
+    check_margin(margin)
     if not isinstance(path, str | os.PathLike):
         paths = list(path)
         if not paths:
