@@ -189,6 +189,7 @@ COMMANDS = {
     "simulate": ["simulate", "new", *DEMO[:-2]],
     "describe": ["describe", "frames"],
     "crop": ["crop", "frames", "new", "--no-eyes"],
+    "spot": ["spot", "frames", "--fps", "25"],
     "extract": ["extract", "casme2", "data"],
     "evaluate": ["evaluate", "casme2", "data", "--protocol", "kfold"],
 }

@@ -139,6 +139,8 @@ def test_what_is_no_long_video(tmp_path):
     (tmp_path / "text.mp4").write_text("no video")
     with pytest.raises(ClipError, match=r"text\.mp4 is not a readable video"):
         stream_clip(tmp_path / "text.mp4", face=False)
+    with pytest.raises(ValueError, match="margin is -1"):
+        stream_clip(tmp_path / "text.mp4", face=False, margin=-1)
     with pytest.raises(ValueError, match="damaged is 'x'"):
         stream_clip(tmp_path / "text.mp4", face=False, damaged="x")
 

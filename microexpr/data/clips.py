@@ -123,7 +123,7 @@ def read_clip(
     check_options(stabilise, n_frames, size, blur)
     if damaged not in ("raise", "keep"):
         raise ValueError(f'damaged is {damaged!r}; it must be "raise" or "keep"')
-    _check_margin(margin)  # here too: below, an error while a video is read is taken for the video's
+    check_margin(margin)  # here too: below, an error while a video is read is taken for the video's
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file or folder")
@@ -320,7 +320,7 @@ def find_face(frames: Iterable[NDArray[np.uint8]], margin: float = 0.1) -> Box:
     TypeError
         If a frame is not of uint8.
     """
-    _check_margin(margin)
+    check_margin(margin)
     require("finding a face", "face")
     import skimage.data
     from skimage.feature import Cascade
@@ -488,7 +488,8 @@ def _length_and_crc(pieces: Iterable[bytes]) -> bytes:
     return length.to_bytes(8, "little") + crc.to_bytes(4, "little")
 
 
-def _check_margin(margin: float) -> None:
+def check_margin(margin: float) -> None:
+    """Raise a ValueError unless this is what `find_face` takes as `margin`."""
     if isinstance(margin, bool) or not isinstance(margin, Real) or not 0 <= margin < np.inf:
         raise ValueError(f"margin is {margin}; it must be 0 or more, as a fraction of the face")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from queue import Empty, Queue
 from threading import Event, Thread
@@ -17,11 +18,11 @@ from .._progress import progress_bar
 from ._errors import ClipError
 from ._images import IMAGES, Box, decode_image, open_file
 from ._videos import open_video
-from .clips import Damaged, VideoFile, check_options, face_of, image_paths
+from .clips import Damaged, VideoFile, check_margin, check_options, face_of, image_paths
 
 __all__ = ["FrameStream", "stream_clip"]
 
-_AHEAD = 128  # frames
+_AT_A_TIME, _AHEAD = 32, 4  # frames that are handed over at a time, and how many times ahead
 # Seconds at the beginning of a video that a face is looked for in: to decode all of it takes as long again.
 _SEARCHED = 10
 
@@ -163,6 +164,7 @@ def stream_clip(
     3 [0, 10, 20]
     """
     check_options(None, None, size)
+    check_margin(margin)
     if not isinstance(path, str | os.PathLike):
         paths = list(path)
         if not paths:
@@ -187,15 +189,18 @@ def stream_clip(
 
 
 def _ahead(frames: Generator[NDArray[np.uint8], None, None]) -> Iterator[NDArray[np.uint8]]:
-    """Read frames in a thread of their own, some ahead of what is done with them."""
-    ready: Queue[NDArray[np.uint8] | BaseException | None] = Queue(_AHEAD)
+    """Read frames in a thread of their own, some ahead of what is done with them.
+
+    Some at a time, because with each that is handed over the two threads wait for each other.
+    """
+    ready: Queue[list[NDArray[np.uint8]] | BaseException | None] = Queue(_AHEAD)
     stopped = Event()
 
     def read() -> None:
         end: BaseException | None = None
         try:
-            for frame in frames:
-                ready.put(frame)
+            while some := list(islice(frames, _AT_A_TIME)):
+                ready.put(some)
                 if stopped.is_set():
                     return
         except BaseException as error:
@@ -210,7 +215,7 @@ def _ahead(frames: Generator[NDArray[np.uint8], None, None]) -> Iterator[NDArray
         while (got := ready.get()) is not None:
             if isinstance(got, BaseException):
                 raise got
-            yield got
+            yield from got
     finally:
         stopped.set()
         while thread.is_alive():  # it may wait for room
