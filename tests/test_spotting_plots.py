@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from microexpr.plots import plot_spotting
 from microexpr.spotting import Event, Spotting
-from microexpr.spotting_plots import plot_spotting
 
 
 @pytest.mark.parametrize("n_events", [0, 3, 25])

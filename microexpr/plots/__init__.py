@@ -11,6 +11,7 @@ from .evaluation import (
     save_evaluation,
 )
 from .recognition import plot_classification, plot_probabilities
+from .spotting import plot_spotting
 
 __all__ = [
     "plot_blocks",
@@ -23,6 +24,7 @@ __all__ = [
     "plot_frames",
     "plot_held_out_scores",
     "plot_probabilities",
+    "plot_spotting",
     "plot_subjects",
     "plot_sweep",
     "save_evaluation",

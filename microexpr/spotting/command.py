@@ -51,7 +51,7 @@ def spot_video_command(options: argparse.Namespace, prefix: str, *, plot: bool) 
     _write_csv(f"{prefix}.csv", _rows({}, spotting.events))
     written = [f"{prefix}.csv"]
     if plot and is_installed("plot"):
-        from ..spotting_plots import plot_spotting
+        from ..plots import plot_spotting
 
         title = f"{result.path.resolve().name}: micro-expressions spotted"
         plot_spotting(spotting, result.thumbnails, title=title).savefig(f"{prefix}.png", dpi=150)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .spotting import Event, Spotting
+from ..spotting import Event, Spotting
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
