@@ -11,7 +11,7 @@ from .evaluation import (
     save_evaluation,
 )
 from .recognition import plot_classification, plot_probabilities
-from .spotting import plot_spotting
+from .spotting import plot_contrast, plot_spotting
 
 __all__ = [
     "plot_blocks",
@@ -19,6 +19,7 @@ __all__ = [
     "plot_codes",
     "plot_comparison",
     "plot_confusion",
+    "plot_contrast",
     "plot_description",
     "plot_face_parts",
     "plot_frames",

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..spotting import Event, Spotting
+from ._colours import BLUE, GREEN, ORANGE, axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
 __all__ = ["plot_contrast", "plot_spotting"]
 
-_BLUE, _ORANGE, _GREEN = "#0072b2", "#e69f00", "#009e73"  # Okabe and Ito's
 _MOST_SHOWN = 8  # events with thumbnails
 _MOST_NAMED = 20  # events with numbers; of more, those with thumbnails
 _POINTS = 2000  # of the curve: more are not seen
@@ -39,10 +39,7 @@ def plot_contrast(
     -------
     matplotlib.axes.Axes
     """
-    if ax is None:
-        from matplotlib import pyplot
-
-        _, ax = pyplot.subplots(layout="constrained")
+    ax = axes(ax)
     C, fps = spotting.contrast, spotting.fps
     every = -(-len(C) // _POINTS)
     padded = np.concatenate([C, np.full(-len(C) % every, np.nan)]).reshape(-1, every)
@@ -50,15 +47,15 @@ def plot_contrast(
     peaks = np.full(len(padded), np.nan)
     peaks[known] = np.nanmax(padded[known], axis=1)  # of each piece, so that no peak is lost
     ax.axhline(0, color="0.8", linewidth=0.6)
-    ax.plot((np.arange(len(peaks)) + 0.5) * every / fps, peaks, color=_BLUE, linewidth=0.8, label="contrast")
+    ax.plot((np.arange(len(peaks)) + 0.5) * every / fps, peaks, color=BLUE, linewidth=0.8, label="contrast")
     ax.axhline(spotting.threshold, color="black", linestyle=":", linewidth=1, label="threshold")
     events = spotting.events
     named = range(len(events)) if len(events) <= _MOST_NAMED else _highest(spotting)
     for n, event in enumerate(events):
         label = "event" if not n else None
-        ax.axvspan(event.onset_s, event.offset_s, color=_ORANGE, alpha=0.45, linewidth=0, label=label)
+        ax.axvspan(event.onset_s, event.offset_s, color=ORANGE, alpha=0.45, linewidth=0, label=label)
         # In a long video a span is thinner than a line.
-        ax.plot(event.apex_s, event.score, "o", color=_ORANGE, markeredgecolor="black", markersize=4, mew=0.5)
+        ax.plot(event.apex_s, event.score, "o", color=ORANGE, markeredgecolor="black", markersize=4, mew=0.5)
         if n in named:
             at: dict[str, Any] = {
                 "xytext": (0, 4),
@@ -70,7 +67,7 @@ def plot_contrast(
     top = max(np.nanmax(peaks) if known.any() else 1.0, spotting.threshold)
     for n, (onset, offset) in enumerate(coded or ()):
         label = "coded" if not n else None
-        ax.plot([onset / fps, offset / fps], [-0.06 * top] * 2, color=_GREEN, linewidth=4, label=label)
+        ax.plot([onset / fps, offset / fps], [-0.06 * top] * 2, color=GREEN, linewidth=4, label=label)
     ax.set_xlim(0, len(C) / fps)
     ax.set_ylim(-0.1 * top, 1.15 * top)  # what lies below 0 is no event
     ax.set_xlabel("time (s)")
