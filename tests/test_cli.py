@@ -11,8 +11,9 @@ import pytest
 from PIL import Image
 
 import microexpr
+from microexpr._command_line import say_once
 from microexpr._options import jobs
-from microexpr.cli import _parser, _say_once, main
+from microexpr.cli import _parser, main
 from microexpr.store import FeatureStore
 
 DEMO = ["--subjects", "3", "--clips", "15", "--frames", "5", "8", "--size", "68", "56", "--n-features", "40"]
@@ -363,5 +364,5 @@ def test_what_a_library_deprecates_is_not_said_to_users(capsys):
         warnings.simplefilter("always")
         warnings.warn("old name", DeprecationWarning, stacklevel=1)
         warnings.warn("few features", UserWarning, stacklevel=1)
-    _say_once(caught)
+    say_once(caught)
     assert capsys.readouterr().err == "warning: few features\n"
