@@ -51,6 +51,7 @@ AUTO: dict[str, tuple[Any, ...]] = {
     "gamma": (1.0,),
     "C": (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0),
 }
+_MOST_SPLITS = 1000  # where there are fewer subjects, as many as these
 _PER_CHUNK = 256  # mean frames described at a time
 
 
@@ -291,8 +292,8 @@ def _candidates(several: Mapping[str, Sequence[Any]], blocks: tuple[int, int]) -
 
 
 def _check_splits(n_splits: Any, inner_splits: Any) -> None:
-    if not is_whole(inner_splits) or inner_splits < 2:
-        raise ValueError(f"inner_splits is {inner_splits!r}; it must be at least 2, and a whole number")
+    if not is_whole(inner_splits) or not 2 <= inner_splits <= _MOST_SPLITS:
+        raise ValueError(f"inner_splits is {inner_splits!r}; it must be a whole number, 2 to {_MOST_SPLITS}")
     if n_splits is not None and (not is_whole(n_splits) or n_splits < 2):
         raise ValueError(f"n_splits is {n_splits!r}; it must be at least 2, and a whole number")
 

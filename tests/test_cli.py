@@ -192,6 +192,8 @@ COMMANDS = {
     "crop": ["crop", "frames", "new", "--no-eyes"],
     "spot": ["spot", "frames", "--fps", "25"],
     "extract": ["extract", "casme2", "data"],
+    "train": ["train", "casme2", "data", "--model", "model.npz"],
+    "classify": ["classify", "model.npz", "frames"],
     "evaluate": ["evaluate", "casme2", "data", "--protocol", "kfold"],
 }
 
