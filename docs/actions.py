@@ -51,7 +51,6 @@ from microexpr.experiment import (
     interval,
     save_evaluation,
 )
-from microexpr.plots import plot_comparison
 from microexpr.plots import save_evaluation as save_pictures
 from microexpr.pooling import derive
 
@@ -97,13 +96,20 @@ class Line(NamedTuple):
         return interval(bootstrap(self.scores)["accuracy"])
 
 
+class Cost(NamedTuple):
+    """A line of the second table: accuracies and their difference, each with its interval."""
+
+    pooling: str
+    basis: str  # C and N as given, or chosen inside the training folds
+    without: tuple[float, float, float]
+    chosen: tuple[float, float, float]
+    difference: tuple[float, float, float]
+
+
 def main(arguments: list[str]) -> int:
     """Print both tables and write them; return the exit status: 1 if clips had to be left out."""
-    assert __doc__
     parser = argparse.ArgumentParser(
-        description=__doc__.split("\n\n")[0],
-        epilog=f"The data: {ADDRESS}, CC BY-NC-SA 4.0; cite Kawashima et al., Action recognition from "
-        "extremely low-resolution thermal image sequence, AVSS 2017.",
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
         "folder", type=Path, metavar="FOLDER", help="a clone of that repository, or with fir_actions.npz"
@@ -136,10 +142,17 @@ def main(arguments: list[str]) -> int:
     four = actions.where(np.isin(actions.label, FOUR) & daylight)
     print(f"\n{', '.join(FOUR)}: {counted(four)}, leave one person out", flush=True)
     done = tell_four(four)
-    for words in selection_costs(done):
-        print(words)
+    costs = selection_costs(done)
+    print(f"{'pooling':<11}{'C and N':<9}{'without selection':>24}{'with selection':>24}{'difference':>25}")
+    for cost in costs:
+        cells = [f"{100 * a:.1f} % [{100 * b:.1f}, {100 * c:.1f}]" for a, b, c in (cost.without, cost.chosen)]
+        words = "{:+.1f} [{:+.1f}, {:+.1f}]".format(*(100 * x for x in cost.difference))
+        print(f"{cost.pooling:<11}{cost.basis:<9}{cells[0]:>24}{cells[1]:>24}{words:>25}")
     print(f"largest relative duality gap of an l2,1 problem: {done.gap:.1e}")
-    write(lines, done, options.out)
+    write_order(lines, options.out / "order.csv")
+    save_evaluation(done, options.out / "four")
+    save_pictures(done, options.out / "four")
+    draw(lines, costs, options.out / "actions.svg")
     return 1 if problems else 0
 
 
@@ -197,33 +210,32 @@ def tell_four(actions: Actions, settings: Settings = SETTINGS) -> Evaluation:
     return evaluate({settings.blocks: describe(actions)}, table, settings, pooling="mean+rank")
 
 
-def selection_costs(done: Evaluation) -> Iterator[str]:
-    """Say for each pooling the accuracy without and with selection, and their paired difference."""
-    yield f"{'pooling':<11}{'C and N':<9}{'without selection':>24}{'with selection':>24}{'difference':>25}"
+def selection_costs(done: Evaluation) -> list[Cost]:
+    """Return for each pooling the accuracy without and with selection, and their paired difference."""
     rows = {
-        (row.pooling, row.name, row.basis.removesuffix("not the paper's").removesuffix(", ")): row
+        (row.pooling, row.name, row.basis.removesuffix("not the paper's").removesuffix(", ")): row.scores
         for row in done.rows
     }
+    costs = []
     for pooling in done.settings.poolings:
         given = done.rows[0].basis if pooling == "rank" else ""
-        for title, without, chosen in (
+        for basis, without, chosen in (
             ("given", given, given),
             ("inside", "C chosen inside", "N and C chosen inside"),
         ):
-            pair = [
-                rows[pooling, "without selection", without],
-                rows[pooling, "with selection", chosen],
-            ]
-            cells = [
-                f"{100 * row.scores.accuracy:.1f} % [{100 * low:.1f}, {100 * high:.1f}]"
-                for row in pair
-                for low, high in [row.intervals["accuracy"]]
-            ]
-            resamples = [bootstrap(row.scores)["accuracy"] for row in pair]
-            low, high = interval(resamples[1] - resamples[0])
-            difference = pair[1].scores.accuracy - pair[0].scores.accuracy
-            cells.append(f"{100 * difference:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]")
-            yield f"{pooling:<11}{title:<9}{cells[0]:>24}{cells[1]:>24}{cells[2]:>25}"
+            two = [rows[pooling, "without selection", without], rows[pooling, "with selection", chosen]]
+            first, second = (bootstrap(scores)["accuracy"] for scores in two)
+            difference = two[1].accuracy - two[0].accuracy
+            costs.append(
+                Cost(
+                    pooling,
+                    basis,
+                    (two[0].accuracy, *interval(first)),
+                    (two[1].accuracy, *interval(second)),
+                    (difference, *interval(second - first)),
+                )
+            )
+    return costs
 
 
 def describe(actions: Actions) -> NDArray[np.float64]:
@@ -240,36 +252,52 @@ def enlarged(frames: NDArray[np.float64]) -> NDArray[np.uint16]:
     return np.round(np.array(resized)).astype(np.uint16)
 
 
-def write(lines: list[Line], done: Evaluation, folder: Path) -> None:
-    """Write order.csv, actions.svg, and what `evaluate` has, which is in four/."""
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure
-
-    with (folder / "order.csv").open("w", newline="", encoding="utf-8") as file:
+def write_order(lines: list[Line], path: Path) -> None:
+    """Write the first table as CSV."""
+    with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["method", "clips", "people", "accuracy", "low", "high"])
         for line in lines:
             people = len(set(line.scores.groups))
             writer.writerow([line.method, len(line.scores.y), people, line.scores.accuracy, *line.interval])
-    save_evaluation(done, folder / "four")
-    save_pictures(done, folder / "four")
-    with rc_context({"font.size": 7, "axes.linewidth": 0.6, "svg.hashsalt": "actions"}):
-        figure = Figure(figsize=(6.8, 6.4), layout="constrained")
-        above, below = figure.subplots(2, 1, height_ratios=(1, 3))
-        for at, line in enumerate(lines):
-            low, high = (100 * end for end in line.interval)
-            above.barh(at, 100 * line.scores.accuracy, color="#8c8c8c" if at == 0 else "#0072b2")
-            above.plot([low, high], [at, at], color="black", linewidth=1)
-            above.text(high + 1.5, at, f"{100 * line.scores.accuracy:.1f}", va="center")
-        above.axvline(50, color="black", linestyle=":", linewidth=1)
-        above.set_yticks(range(len(lines)), [line.method for line in lines])
-        above.invert_yaxis()
-        above.set_xlim(0, 105)
-        above.set_title(f"{' or '.join(PAIR)}, each the other backwards (dotted: a guess)", loc="left")
-        above.set_xlabel("accuracy (%), leave one person out, 95 % intervals over people", loc="right")
-        above.spines[["top", "right"]].set_visible(False)
-        plot_comparison(done, below)
-        figure.savefig(folder / "actions.svg", metadata={"Date": None})
+
+
+def draw(lines: list[Line], costs: list[Cost], path: Path) -> None:
+    """Draw both tables."""
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    order = [(line.method, (line.scores.accuracy, *line.interval), "#0072b2") for line in lines]
+    four = [
+        (f"{cost.pooling}, {words}", bar, colour)
+        for cost in costs
+        if cost.basis == "inside"
+        for words, bar, colour in (
+            ("all features", cost.without, "#e69f00"),
+            ("N and C chosen inside", cost.chosen, "#0072b2"),
+        )
+    ]
+    with rc_context({"font.size": 8, "axes.linewidth": 0.6, "svg.hashsalt": "actions"}):
+        figure = Figure(figsize=(6.4, 4.4), layout="constrained")
+        for ax, bars, guess, title in zip(
+            figure.subplots(2, 1),
+            (order, four),
+            (50, 25),
+            (f"{' or '.join(PAIR)}, each the other backwards", ", ".join(FOUR)),
+            strict=True,
+        ):
+            for at, (_, (accuracy, low, high), colour) in enumerate(bars):
+                ax.barh(at, 100 * accuracy, color=colour)
+                ax.plot([100 * low, 100 * high], [at, at], color="black", linewidth=1)
+                ax.text(100 * high + 1.5, at, f"{100 * accuracy:.1f}", va="center")
+            ax.axvline(guess, color="black", linestyle=":", linewidth=1)
+            ax.set_yticks(range(len(bars)), [name for name, *_ in bars])
+            ax.invert_yaxis()
+            ax.set_xlim(0, 105)
+            ax.set_title(f"{title}; dotted: a guess", loc="left", fontsize="medium")
+            ax.spines[["top", "right"]].set_visible(False)
+        ax.set_xlabel("accuracy (%), leave one person out, 95 % intervals over people; no faces", loc="right")
+        figure.savefig(path, metadata={"Date": None})
 
 
 # ------------------------------------------------------------------------------------------------- the data

@@ -3,6 +3,7 @@
 import importlib.util
 import shutil
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -210,6 +211,7 @@ def test_from_the_files_to_the_tables(example, tree, tmp_path, monkeypatch, caps
         example.SETTINGS, n_features=20, sweep_n_features=(20, 40), C_grid=(1e-3, 1.0), inner_splits=2
     )
     monkeypatch.setattr(example.tell_four, "__defaults__", (few,))
+    monkeypatch.setattr(example, "evaluate", partial(example.evaluate, n_jobs=1))
     assert example.main([str(root), "--out", str(tmp_path / "out")]) == 1
     out, err = capsys.readouterr()
     assert err.startswith("left out: annotation/annotation_20170206_human.csv, row 8: ")
