@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 import ltogp
+import microexpr
 import rankpool
 from microexpr import ClipError, Spotter, spot, spot_stream
 from microexpr.spotting import SpottingOptions
@@ -295,6 +296,27 @@ def test_a_model_is_given_the_frames_of_each_event(video):
     assert len(events) > 1
     for event, clip in zip(events, model.clips, strict=True):
         np.testing.assert_array_equal(clip, video[event.onset : event.offset + 1])
+
+
+def test_an_event_of_one_frame_has_no_class(video):
+    """A frame alone has no order; the model would refuse it, and stop the rest."""
+    options = {"edge": 1.0, "shortest": 0, "smooth": 0}
+    events = spot(video, FPS, model=Model(), **options)
+    alone = [event for event in events if event.onset == event.offset]
+    assert alone
+    assert all(event.classification is None for event in alone)
+    assert [event._replace(classification=None) for event in events] == spot(video, FPS, **options)
+
+
+def test_a_recogniser_classifies_what_is_spotted(video, tmp_path):
+    root = microexpr.simulate(tmp_path / "data", subjects=3, clips=9, frames=(4, 5), progress=False)
+    table = microexpr.read_casme2(root)
+    recogniser = microexpr.train(table, blocks=(2, 2), n_features=50, progress=False)
+    events = spot(video, FPS, model=recogniser)
+    assert events
+    for event in events:
+        said = recogniser.classify(video[event.onset : event.offset + 1])
+        assert event.classification.to_json() == said.to_json()
 
 
 # ------------------------------------------------------------------------------------------------- streams

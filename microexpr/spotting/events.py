@@ -23,7 +23,7 @@ class Event(NamedTuple):
     score : float
         Contrast at the apex.
     classification : object or None
-        What the model's ``classify`` returned; None without a model.
+        What the model's ``classify`` returned; None without a model, and of an event of one frame.
     """
 
     onset: int

@@ -137,7 +137,7 @@ class Spotter:
         if self.model is not None:
             first = self._seen - len(self._frames)
             frames = [self._frames[t - first] for t in range(interval.onset, interval.offset + 1)]
-            classification = self.model.classify(np.stack(frames))
+            classification = classified(self.model, np.stack(frames))
         return _as_event(interval, self.fps, classification)
 
 
@@ -255,7 +255,7 @@ def spot(
         _as_event(
             one,
             fps,
-            None if model is None else model.classify(np.asarray(frames)[one.onset : one.offset + 1]),
+            None if model is None else classified(model, np.asarray(frames)[one.onset : one.offset + 1]),
         )
         for one in intervals
     ]
@@ -356,6 +356,11 @@ def _threshold(options: SpottingOptions, seen: Floats) -> float:
 def _as_event(interval: Interval, fps: float, classification: Any) -> Event:
     onset, apex, offset, score = interval
     return Event(onset, apex, offset, onset / fps, apex / fps, offset / fps, score, classification)
+
+
+def classified(model: Classifies, frames: NDArray[np.uint8]) -> Any:
+    """Return what a model says of an event's frames; None of a single one, which has no order."""
+    return model.classify(frames) if len(frames) > 1 else None
 
 
 def check_model(model: Any) -> Any:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from .._wording import option
 from ..data import ClipError, FrameStream
 from .events import Event
-from .spotter import Classifies, Spotting, check_model, spot
+from .spotter import Classifies, Spotting, check_model, classified, spot
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,13 +84,13 @@ def spot_video(
         raise ClipError(f"{where}{error}") from error
     events, shown = spotting.events, []
     if events and (model is not None or thumbnails):
-        classified: list[Event] = []
+        said: list[Event] = []
         wanted = [(event.onset, event.offset) for event in events]
         for event, frames in zip(events, stream.ranges(wanted), strict=True):
             if thumbnails:
                 shown.append(frames[[0, event.apex - event.onset, -1]])
             if model is not None:
-                event = event._replace(classification=model.classify(frames))
-            classified.append(event)
-        spotting = Spotting(classified, spotting.contrast, spotting.threshold, spotting.k, spotting.fps)
+                event = event._replace(classification=classified(model, frames))
+            said.append(event)
+        spotting = Spotting(said, spotting.contrast, spotting.threshold, spotting.k, spotting.fps)
     return VideoSpotting(stream.path, spotting, shown)
