@@ -135,7 +135,7 @@ def test_what_describe_writes_is_read_without_pickle(videos, tmp_path, monkeypat
     monkeypatch.setattr("microexpr.cli.matplotlib_is_there", lambda: False)
     assert main(["describe", str(videos.texture), "--no-face", "--out", str(tmp_path / "x")]) == 0
     with np.load(tmp_path / "x.npz", allow_pickle=False) as written:
-        assert {array.dtype.kind for array in (written[name] for name in written)} <= set("fi")
+        assert {array.dtype.kind for array in (written[name] for name in written)} <= set("fiU")
 
 
 @pytest.mark.parametrize(
