@@ -9,7 +9,7 @@ import re
 import sys
 import warnings
 import zlib
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Container, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
 from itertools import islice
@@ -519,20 +519,31 @@ class VideoFile:
             return face_of(self.path, islice(islice(shown, self.first, self.stop), 0, among, every), margin)
 
     def frames(
-        self, size: tuple[int, int] | None, box: Box | None, progress: bool | None, *, again: bool = False
+        self,
+        size: tuple[int, int] | None,
+        box: Box | None,
+        progress: bool | None,
+        *,
+        again: bool = False,
+        needed: Container[int] | None = None,
     ) -> Generator[NDArray[np.uint8], None, None]:
         """Decode the frames one after the other, cut the box out of each and resize that.
 
-        `again` says that they were decoded before, and damage was found then: on all cores.
+        `again` says that they were decoded before, and damage was found then: on all cores. Of those that are
+        not `needed`, by their number in the file, one of no pixels is given.
         """
         read = 0
         shape: tuple[int, ...] | None = None
         with (
             self._as_clip_error(),
-            closing(shown_frames(self.path, self._damage, threads=0 if again else 1)) as shown,
+            closing(shown_frames(self.path, self._damage, threads=0 if again else 1, needed=needed)) as shown,
         ):
             wanted = islice(shown, self.first, self.stop)
             for frame in progress_bar(wanted, "read", self.count or None, "frame", progress, leave=False):
+                if not frame.size:
+                    read += 1
+                    yield frame
+                    continue
                 shape = shape or frame.shape
                 if frame.shape != shape and (box is not None or size is None):
                     sizes = f"{shape[0]} x {shape[1]} to {frame.shape[0]} x {frame.shape[1]} pixels"

@@ -79,9 +79,10 @@ class FrameStream:
             return
         open_ranges: list[tuple[int, int, list[NDArray[np.uint8]]]] = []
         ahead = list(wanted)
+        needed = {t for first, last in wanted for t in range(first, last + 1)}
         again = self.whole and not self._source.keep  # what conceals damage may do so in another way
         for t, frame in enumerate(
-            _ahead(self._source.frames(self.size, self.box, self.progress, again=again))
+            _ahead(self._source.frames(self.size, self.box, self.progress, again=again, needed=needed))
         ):
             while ahead and ahead[0][0] == t:
                 open_ranges.append((*ahead.pop(0), []))
