@@ -160,14 +160,14 @@ def train(
     require("training from clips", "store")
     effective_n_jobs(n_jobs)
     blocks = as_blocks(blocks)
+    _check_splits(n_splits, inner_splits)
+    _folds(table, n_splits)  # what is wrong is said before the extraction
     several = _several_values(recipe, table, pooling=pooling, n_features=n_features, gamma=gamma, C=C)
     if classifier == "lda" and C is None:
         several["C"] = (1.0,)  # which it has not
-    for value in several["C"]:  # what is wrong is said before the extraction
+    for value in several["C"]:
         check_classifier(classifier, class_weight, value)
     candidates = _candidates(several, blocks)
-    _check_splits(n_splits, inner_splits)
-    _folds(table, n_splits)
     with temporary_folder() as temporary:
         wanted = sufficient(candidate.pooling for candidate in candidates)
         chosen = {"blocks": blocks, "pooling": wanted, "n_jobs": n_jobs, "progress": progress}
