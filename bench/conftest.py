@@ -4,6 +4,9 @@ from typing import Any
 
 import pytest
 
+# Scripts, which find each other in their own folder: pytest would look into them for examples.
+collect_ignore = ["fault_campaign.py", "fault_trials.py", "memory.py", "store_size.py"]
+
 
 class Lines:
     """Lines to print below pytest-benchmark's tables."""
