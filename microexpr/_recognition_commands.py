@@ -117,25 +117,34 @@ def classify(options: argparse.Namespace) -> int:
     return 1 if any(row["problem"] for row in rows) else 0
 
 
-def _clips_in(path: Path) -> Iterator[Path]:
-    """Yield a video or a folder of frames, or those in a folder of such, in the order of their names."""
+def _clips_in(path: Path) -> list[Path]:
+    """Return a video or a folder of frames, or those in a folder of such, in the order of their names."""
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such file or folder")
+    found = list(_inside(path, set()))
+    if not found:
+        raise ValueError(f"{path} holds no images and no videos ({', '.join(_VIDEOS)})")
+    return found
+
+
+def _inside(path: Path, seen: set[Path]) -> Iterator[Path]:
     from .data import image_paths
 
-    if path.is_dir() and not image_paths(path):
-        inside = sorted(path.iterdir())
-        found = [
-            clip
-            for child in inside
-            if not child.name.startswith(".") and (child.is_dir() or child.suffix.lower() in _VIDEOS)
-            for clip in _clips_in(child)
-        ]
-        if not found:
-            raise ValueError(f"{path} holds no images and no videos ({', '.join(_VIDEOS)})")
-        yield from found
-    elif not path.exists():
-        raise FileNotFoundError(f"{path}: no such file or folder")
-    else:
+    try:
+        if not path.is_dir() or image_paths(path):
+            yield path
+            return
+        children = sorted(path.iterdir())
+    except OSError:  # it is told as the reason why this one cannot be classified
         yield path
+        return
+    real = path.resolve()
+    if real in seen:  # links that lead back
+        return
+    seen.add(real)
+    for child in children:
+        if not child.name.startswith(".") and (child.is_dir() or child.suffix.lower() in _VIDEOS):
+            yield from _inside(child, seen)
 
 
 def _lines(recogniser: Recogniser, rows: list[dict[str, Any]], coded: bool) -> Iterator[str]:

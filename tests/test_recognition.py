@@ -429,3 +429,20 @@ def test_bad_clips_on_the_command_line(file, table, tmp_path, capsys):
         assert words in capsys.readouterr().err
     assert main(["train", "casme2", str(tmp_path), "--model", str(tmp_path)]) == 2
     assert "--model is the file to write" in capsys.readouterr().err
+
+
+def test_a_folder_of_clips_with_other_things_in_it(file, table, tmp_path, capsys):
+    folder = tmp_path / "clips"
+    for name in ("b", "a/deep"):
+        (folder / name).mkdir(parents=True)
+        for path in three_clips(table)[0]:
+            shutil.copy(path, folder / name)
+    (folder / "empty").mkdir()
+    (folder / "notes").mkdir()
+    (folder / "notes" / "read me.txt").write_text("no clip")
+    (folder / "a" / "back").symlink_to(folder)
+    (folder / "broken.mp4").write_bytes(b"no video")
+    assert main(["classify", str(file), str(folder), "--json"]) == 1
+    clips = json.loads(capsys.readouterr().out)["clips"]
+    assert [clip["clip"] for clip in clips] == [str(folder / name) for name in ("a/deep", "b", "broken.mp4")]
+    assert [clip["problem"] is None for clip in clips] == [True, True, False]
