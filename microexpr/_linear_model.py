@@ -45,9 +45,11 @@ class LinearModel:
         select = fitted["select"]
         selected = np.arange(d) if isinstance(select, str) else select.get_support(indices=True)
         coef, intercept = last.coef_, last.intercept_
-        pairs = n_classes == 2 or hasattr(last, "support_vectors_")
-        if n_classes == 2:  # scikit-learn's one function is positive for the second class
+        pairs = hasattr(last, "support_vectors_")
+        if n_classes == 2 and pairs:  # scikit-learn's one function is positive for the second class
             coef, intercept = -coef, -intercept
+        elif n_classes == 2:
+            coef, intercept = np.vstack([0 * coef, coef]), np.concatenate([0 * intercept, intercept])
         return cls(
             scaler.mean_,
             scaler.scale_,

@@ -83,7 +83,8 @@ def test_a_linear_model_is_the_pipeline(c, classifier, n_features):
         right = decision.argmax(axis=1) == pipeline.predict(X)
         assert right.mean() > 0.95  # libsvm breaks ties of votes by the order of the classes
     else:
-        np.testing.assert_allclose(margins[:, 0], -theirs, rtol=1e-9, atol=1e-9)
+        second = -margins[:, 0] if classifier == "svm" else margins[:, 1] - margins[:, 0]
+        np.testing.assert_allclose(second, theirs, rtol=1e-9, atol=1e-9)
         np.testing.assert_array_equal(decision.argmax(axis=1), pipeline.predict(X))
 
 
@@ -180,6 +181,31 @@ def test_scores_are_of_people_left_out(table, store, recogniser):
     assert np.sum(scores["confusion"]) == 30
     assert recogniser.about["simulated"] is True
     assert recogniser.about["class_counts"] == table["emotion"].value_counts().to_dict()
+
+
+@pytest.mark.parametrize(("classifier", "class_weight"), [("svm", None), ("svm", "balanced"), ("lda", None)])
+def test_a_class_of_one_subject_alone(classifier, class_weight, table, store):
+    """Without that subject two classes are left: one function, where the others have three."""
+    y = np.where(np.arange(len(table)) % 2, "disgust", "others").astype(object)
+    subjects = table["subject"].to_numpy(str)
+    y[(subjects == subjects[0]) & (np.arange(len(y)) % 3 == 0)] = "rare"
+    changed = table.assign(emotion=y)
+    kind = {"classifier": classifier, "class_weight": class_weight}
+    found = train(changed, store, **{**FEW, "n_features": "all"}, **kind)
+    X = microexpr.extract(table, store, blocks=(4, 4), progress=False).X
+    confusion = np.zeros((3, 3), int)
+    for a, b in LeaveOneGroupOut().split(X, groups=subjects):
+        fitted = microexpr.make_classifier("all", **kind).fit(X[a], y[a].astype(str))
+        np.add.at(
+            confusion,
+            (
+                np.searchsorted(found.classes, y[b].astype(str)),
+                np.searchsorted(found.classes, fitted.predict(X[b])),
+            ),
+            1,
+        )
+    assert found.about["scores"]["confusion"] == confusion.tolist()
+    assert np.isfinite(found.about["scores"]["log_loss"]).all()
 
 
 @pytest.mark.parametrize(("classifier", "class_weight"), [("svm", None), ("svm", "balanced"), ("lda", None)])
