@@ -88,7 +88,7 @@ def test_extract_beside_decoding_alone(benchmark, table, tmp_path):
     ratios["grids"].append(seconds(into, store, table[:16], blocks=grids) / seconds(decode, table[:16]))
     benchmark.pedantic(into, (store, some), rounds=1)
     found = {name: median(values) for name, values in ratios.items()}
-    benchmark.extra_info.update(found)
+    benchmark.extra_info.update(found, seconds=median(times), frames=n)
     LINES.append(
         f"extract into a store: {1e3 * median(times) / n:.3f} ms a frame on {cores} cores; "
         f"{found['threads']:.3f} x decoding and resizing alone in threads, "

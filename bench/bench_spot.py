@@ -80,6 +80,7 @@ def test_spot_beside_decoding(benchmark, videos, lines, kind, method):
     benchmark.pedantic(spotted, rounds=1)
     alone, spotting = (median(column) for column in zip(*times, strict=True))
     ratio = median(ours / decoded for decoded, ours in times)
+    benchmark.extra_info.update(rate=n / spotting, decoding=n / alone)
     lines.append(
         f"{method}, {kind}: {n / spotting:.0f} frames a second, {SECONDS / spotting:.1f} times faster than "
         f"it plays; decoding alone {n / alone:.0f}: {ratio:.2f} times its time"

@@ -2,10 +2,19 @@
 
 from typing import Any
 
+import joblib
+import llvmlite.binding
+import numba
 import pytest
 
 # Scripts, which find each other in their own folder: pytest would look into them for examples.
-collect_ignore = ["fault_campaign.py", "fault_trials.py", "memory.py", "store_size.py"]
+collect_ignore = ["fault_campaign.py", "fault_trials.py", "memory.py", "store_size.py", "tables.py"]
+
+
+def pytest_benchmark_update_machine_info(config: Any, machine_info: dict[str, Any]) -> None:
+    """Note on how many CPUs we may run and for which processor Numba compiles, see tables.py."""
+    machine_info["cpus"] = joblib.cpu_count()
+    machine_info["numba_cpu"] = numba.config.CPU_NAME or llvmlite.binding.get_host_cpu_name()
 
 
 class Lines:
