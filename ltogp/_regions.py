@@ -1,0 +1,114 @@
+"""Codes and maps of a region: some pixels of an image, with those around them that the templates reach."""
+
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ltogp import _compilation
+from ltogp._checks import check_templates
+from ltogp._geometry import border_sources
+from ltogp._mapping import mapping_bins
+from ltogp._tiling import Place, refuse_beyond, to_kernel
+from ltogp._windows import LANES
+from ltogp.descriptor import encode_channel, geometry_of, normalize_blocks
+
+_NO_MASK = np.empty((0, 0), np.uint8)
+
+
+class Encoding(NamedTuple):
+    """How codes are computed."""
+
+    radii: list[int]
+    mode: str
+    templates: str | ArrayLike | None
+    table: NDArray[np.uint8] | None  # of `mapping`
+    n_bins: int
+    reach: int  # of the largest radius, in pixels
+
+    @classmethod
+    def checked(cls, radii: list[int], mode: str, templates: str | ArrayLike | None, mapping: str) -> Self:
+        border_sources(1, 0, mode)
+        bins, n_bins = mapping_bins(mapping)
+        reach = max(check_templates(templates, r)[2] for r in radii)
+        return cls(radii, mode, templates, None if mapping == "default" else bins, n_bins, reach)
+
+    def codes(self, region: NDArray[Any], c: int, radius: int, place: Place) -> NDArray[np.uint8]:
+        """Return the codes (T, H, W) of channel c, without the `reach` outermost rows and columns."""
+        name = place.names[c]
+        stack = to_kernel(region[c], name)
+        # What "nearest" makes up lies outside what is returned.
+        options = (radius, "nearest", self.templates)
+        try:
+            codes = encode_channel(stack, *options, self.table, 1, name)
+        except ValueError:  # which says where in the region
+            height, width = stack.shape[1:]
+            refuse_beyond(stack, geometry_of(height, width, *options, stack.dtype).limit, name, place)
+        r = self.reach
+        return codes[:, r : codes.shape[1] - r, r : codes.shape[2] - r]
+
+
+class Windows(NamedTuple):
+    """Which pixels the windows of a map cover."""
+
+    rows: NDArray[np.intp]  # (H', 2): first and last + 1
+    columns: NDArray[np.intp]  # (W', 2)
+
+    @classmethod
+    def of(cls, shape: tuple[int, int], sizes: tuple[int, int], strides: tuple[int, int]) -> Self:
+        return cls(*map(_ranges, shape, sizes, strides))
+
+    def pixels(self, i0: int, i1: int, j0: int, j1: int) -> tuple[int, int, int, int]:
+        """Return the rows y0:y1 and columns x0:x1 that windows (i0:i1, j0:j1) cover together."""
+        (y0, y1), (x0, x1) = self.rows[[i0, i1 - 1], [0, 1]], self.columns[[j0, j1 - 1], [0, 1]]
+        return int(y0), int(y1), int(x0), int(x1)
+
+    def histograms(
+        self,
+        region: NDArray[Any],
+        visible: NDArray[np.bool_] | None,
+        encoding: Encoding,
+        norm: int,
+        place: Place,
+        i0: int,
+        i1: int,
+        j0: int,
+        j1: int,
+    ) -> NDArray[np.float32]:
+        """Return the histograms (T, i1 - i0, j1 - j0, n) of windows (i0:i1, j0:j1).
+
+        `region` (channel, frame, row, column) is what they cover and `reach` more on each side; `visible`
+        (frame or 1, row, column) only the former.
+        """
+        y0, _, x0, x1 = self.pixels(i0, i1, j0, j1)
+        rows, columns = self.rows[i0:i1] - y0, self.columns[j0:j1] - x0
+        edges = np.unique(np.append(columns, (0, x1 - x0)))
+        windows = np.searchsorted(edges, columns)
+        kernel = _compilation.compiled("windows", np.dtype(np.float32))
+        n_channels, n_frames = region.shape[:2]
+        shape, n_bins = (i1 - i0, j1 - j0), encoding.n_bins
+        n = shape[0] * shape[1] * n_bins
+        counts = np.empty(n + LANES, np.float32)
+        one = n_channels * len(encoding.radii) * n_frames == 1
+        out = np.empty(
+            (0 if one else n_frames, *shape, n_channels * len(encoding.radii) * n_bins), np.float32
+        )
+        first = 0
+        for c in range(n_channels):
+            for radius in encoding.radii:
+                codes = encoding.codes(region, c, radius, place)
+                for t in range(n_frames):
+                    mask = _NO_MASK if visible is None else visible[t % len(visible)].view(np.uint8)
+                    kernel(codes[t], mask, rows, windows, edges, n_bins, counts)
+                    if norm:
+                        normalize_blocks(counts[None, :n], n_bins, norm, 1)
+                    if one:  # the usual case, without a copy
+                        return counts[:n].reshape(1, *shape, n_bins)
+                    out[t, :, :, first : first + n_bins] = counts[:n].reshape(*shape, n_bins)
+                first += n_bins
+        return out
+
+
+def _ranges(n: int, size: int, stride: int) -> NDArray[np.intp]:
+    first = np.arange(-(-n // stride)) * stride + (stride - size) // 2
+    return np.stack([first, first + size], axis=1).clip(0, n).astype(np.intp)
