@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 # Scripts, which find each other in their own folder: pytest would look into them for examples.
-collect_ignore = ["fault_campaign.py", "fault_trials.py", "memory.py", "store_size.py"]
+collect_ignore = ["fault_campaign.py", "fault_trials.py", "memory.py", "slides.py", "store_size.py"]
 
 
 class Lines:

@@ -81,9 +81,8 @@ class Strip(NamedTuple):
     """The pixels that a tile needs along an axis."""
 
     runs: list[slice]  # where they stand in the image
-    order: (
-        NDArray[np.intp] | None
-    )  # which of those is each of the tile; -1 is a zero. None: they are in order
+    # Which of those is each of the tile, -1 being a zero. None: they are in order.
+    order: NDArray[np.intp] | None
     sources: NDArray[np.intp]  # where each of the tile stands in the image
 
 
