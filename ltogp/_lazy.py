@@ -21,7 +21,7 @@ def encode(image: Source, encoding: Encoding, tile: tuple[int, int] | None) -> A
     def codes(region: NDArray[Any], block_info: Any = None) -> NDArray[np.uint8]:
         frame, row, column = (start for start, _ in block_info[None]["array-location"][1:])
         place = _place(image, encoding, frame, row, column, region)
-        return np.stack([encoding.codes(region, c, encoding.radii[0], place) for c in range(len(region))])
+        return encoding.all_codes(region, place)
 
     meta = np.empty((0,) * 4, np.uint8)
     return image.restored(da.map_blocks(codes, padded, chunks=x.chunks, dtype=np.uint8, meta=meta))

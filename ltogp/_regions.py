@@ -33,6 +33,11 @@ class Encoding(NamedTuple):
         reach = max(check_templates(templates, r)[2] for r in radii)
         return cls(radii, mode, templates, None if mapping == "default" else bins, n_bins, reach)
 
+    def all_codes(self, region: NDArray[Any], place: Place) -> NDArray[np.uint8]:
+        """Return the codes (channel, frame, row, column) at the only radius."""
+        codes = [self.codes(region, c, self.radii[0], place) for c in range(len(region))]
+        return codes[0][None] if len(codes) == 1 else np.stack(codes)
+
     def codes(self, region: NDArray[Any], c: int, radius: int, place: Place) -> NDArray[np.uint8]:
         """Return the codes (T, H, W) of channel c, without the `reach` outermost rows and columns."""
         name = place.names[c]

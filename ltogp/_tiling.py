@@ -7,7 +7,8 @@ What is read of it has the axes (channel, frame, row, column), whatever those of
 import mmap
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from itertools import product
+from functools import lru_cache
+from itertools import pairwise, product
 from threading import Lock
 from typing import Any, NamedTuple, NoReturn
 
@@ -81,7 +82,7 @@ class Strip(NamedTuple):
     """The pixels that a tile needs along an axis."""
 
     runs: list[slice]  # where they stand in the image
-    # Which of those is each of the tile, -1 being a zero. None: they are in order.
+    # Which of those is each of the tile; -2 is a zero, and no neighbour of 0. None: they are in order.
     order: NDArray[np.intp] | None
     sources: NDArray[np.intp]  # where each of the tile stands in the image
 
@@ -167,19 +168,17 @@ def warn_if_quotients(image: Source, stacklevel: int) -> None:
 # ---------------------------------------------------------------------------------------------------- reading
 
 
+@lru_cache(1024)
 def strip(n: int, start: int, stop: int, reach: int, mode: str) -> Strip:
     """Return pixels start:stop of an axis of n pixels, and `reach` more on both sides."""
     if start >= reach and stop + reach <= n:
         return Strip([slice(start - reach, stop + reach)], None, np.arange(start - reach, stop + reach))
     sources = border_sources(n, reach, mode)[start : stop + 2 * reach]
-    wanted = np.unique(sources[sources >= 0])
-    runs = [
-        slice(int(run[0]), int(run[-1]) + 1)
-        for run in np.split(wanted, np.flatnonzero(np.diff(wanted) > 1) + 1)
-    ]
-    order = np.searchsorted(wanted, sources)
-    order[sources < 0] = -1
-    return Strip(runs, order, sources)
+    wanted = np.zeros(n, bool)
+    wanted[sources[sources >= 0]] = True
+    edges = np.flatnonzero(np.diff(wanted, prepend=False, append=False))
+    order = np.where(sources < 0, -2, np.cumsum(wanted)[sources] - 1)
+    return Strip([slice(int(a), int(b)) for a, b in edges.reshape(-1, 2)], order, sources)
 
 
 def read(source: Source, t0: int, t1: int, rows: Strip, columns: Strip) -> NDArray[Any]:
@@ -191,10 +190,21 @@ def read(source: Source, t0: int, t1: int, rows: Strip, columns: Strip) -> NDArr
     stack = bands[0] if len(bands) == 1 else np.concatenate(bands, axis=2)
     for axis, order in ((2, rows.order), (3, columns.order)):
         if order is not None:
-            stack = stack.take(order, axis)
-            if order.min() < 0:
-                stack[(slice(None),) * axis + (order < 0,)] = 0
+            stack = _ordered(stack, order, axis)
     return stack
+
+
+def _ordered(stack: NDArray[Any], order: NDArray[np.intp], axis: int) -> NDArray[Any]:
+    """As stack.take(order, axis), with zeros for -2."""
+    before = (slice(None),) * axis
+    out = np.empty((*stack.shape[:axis], len(order), *stack.shape[axis + 1 :]), stack.dtype)
+    # Nearly all are neighbours, which a slice copies 20 times as fast.
+    edges = [0, *(np.flatnonzero(np.diff(order) != 1) + 1).tolist(), len(order)]
+    for start, stop in pairwise(edges):
+        first = int(order[start])
+        source = slice(first, first + stop - start)
+        out[(*before, slice(start, stop))] = 0 if first < 0 else stack[(*before, source)]
+    return out
 
 
 def _read(source: Source, t: slice, rows: slice, columns: slice) -> NDArray[Any]:

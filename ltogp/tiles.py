@@ -120,7 +120,7 @@ def encode_tiles(
     def compute(tile: Tile) -> None:
         t0, t1, y0, y1, x0, x1 = tile
         region, place = _read_region(source, t0, t1, y0, y1, x0, x1, encoding)
-        codes = np.stack([encoding.codes(region, c, encoding.radii[0], place) for c in range(len(region))])
+        codes = encoding.all_codes(region, place)
         write(source.key(*(slice(*tile[k : k + 2]) for k in (0, 2, 4))), source.restored(codes))
 
     tiles = cut(source, source.shape[1:], source.shape[0], (1, 1), steps, out, source.axes[1:])
