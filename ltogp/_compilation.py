@@ -66,7 +66,7 @@ def _compiled(name: str, dtype: np.dtype, options: bool) -> Callable[..., int]:
     if name == "windows":
         codes = types.Array(types.uint8, 2, "A", readonly=True, aligned=False)
         kernel = _windows.histogram_windows
-        return _compile(kernel, (codes, codes, pairs, pairs, sources, n, types.float32[::1]))
+        return _compile(kernel, (codes, codes, sources, pairs, sources, pairs, n, n, types.float32[:, :]))
     count = _planes.histogram if name == "planes" else _kernels.histogram
     counts = types.float32[:, ::1]
     return _compile(count, (frames, piece, blocks, geometry, counts, n, table, mask))

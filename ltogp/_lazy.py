@@ -61,12 +61,15 @@ def histogram_map(
         covered = np.s_[y0 - top + dy : y1 - top + dy, x0 - left + dx : x1 - left + dx]
         if visible is not None:
             visible = visible[0][(slice(None), *covered)]
+        out = np.empty((last - frame, i1 - i0, j1 - j0, n), np.float32)
         if y0 == y1 or x0 == x1 or (visible is not None and not visible.any()):
-            return np.zeros((last - frame, i1 - i0, j1 - j0, n), np.float32)
+            out[...] = 0
+            return out
         rows, columns = (slice(part.start, part.stop + 2 * reach) for part in covered)
         region = region[:, :, rows, columns]
         place = _place(image, encoding, frame, y0, x0, region)
-        return windows.histograms(region, visible, encoding, norm, place, i0, i1, j0, j1)
+        windows.write_histograms(out, region, visible, encoding, norm, place, i0, i1, j0, j1)
+        return out
 
     cells = [tuple(-(-c // s) for c in x.chunks[2 + k]) for k, s in enumerate(strides)]
     result = da.map_blocks(

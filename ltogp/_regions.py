@@ -10,7 +10,7 @@ from ltogp._checks import check_templates
 from ltogp._geometry import border_sources
 from ltogp._mapping import mapping_bins
 from ltogp._tiling import Place, refuse_beyond, to_kernel
-from ltogp._windows import LANES
+from ltogp._windows import n_kept
 from ltogp.descriptor import encode_channel, geometry_of, normalize_blocks
 
 _NO_MASK = np.empty((0, 0), np.uint8)
@@ -68,8 +68,9 @@ class Windows(NamedTuple):
         (y0, y1), (x0, x1) = self.rows[[i0, i1 - 1], [0, 1]], self.columns[[j0, j1 - 1], [0, 1]]
         return int(y0), int(y1), int(x0), int(x1)
 
-    def histograms(
+    def write_histograms(
         self,
+        out: NDArray[np.float32],
         region: NDArray[Any],
         visible: NDArray[np.bool_] | None,
         encoding: Encoding,
@@ -79,39 +80,47 @@ class Windows(NamedTuple):
         i1: int,
         j0: int,
         j1: int,
-    ) -> NDArray[np.float32]:
-        """Return the histograms (T, i1 - i0, j1 - j0, n) of windows (i0:i1, j0:j1).
+    ) -> None:
+        """Write the histograms of windows (i0:i1, j0:j1) to `out` (T, i1 - i0, j1 - j0, n).
 
         `region` (channel, frame, row, column) is what they cover and `reach` more on each side; `visible`
         (frame or 1, row, column) only the former.
         """
-        y0, _, x0, x1 = self.pixels(i0, i1, j0, j1)
-        rows, columns = self.rows[i0:i1] - y0, self.columns[j0:j1] - x0
-        edges = np.unique(np.append(columns, (0, x1 - x0)))
-        windows = np.searchsorted(edges, columns)
+        y0, y1, x0, x1 = self.pixels(i0, i1, j0, j1)
+        bands, rows = _cells(self.rows[i0:i1] - y0, y1 - y0)
+        strips, columns = _cells(self.columns[j0:j1] - x0, x1 - x0)
+        n_bins = encoding.n_bins
+        area = (y1 - y0) * (x1 - x0) / ((len(bands) - 1) * (len(strips) - 1))
+        kept = n_kept(rows, area, n_bins)
         kernel = _compilation.compiled("windows", np.dtype(np.float32))
-        n_channels, n_frames = region.shape[:2]
-        shape, n_bins = (i1 - i0, j1 - j0), encoding.n_bins
-        n = shape[0] * shape[1] * n_bins
-        counts = np.empty(n + LANES, np.float32)
-        one = n_channels * len(encoding.radii) * n_frames == 1
-        out = np.empty(
-            (0 if one else n_frames, *shape, n_channels * len(encoding.radii) * n_bins), np.float32
-        )
         first = 0
-        for c in range(n_channels):
+        for c in range(len(region)):
             for radius in encoding.radii:
                 codes = encoding.codes(region, c, radius, place)
-                for t in range(n_frames):
+                for t, part in enumerate(out[..., first : first + n_bins]):
+                    in_place = _in_place(part)
+                    size = (part.shape[0], part.shape[1] * n_bins)
+                    counts = np.empty(size, np.float32) if in_place is None else in_place
                     mask = _NO_MASK if visible is None else visible[t % len(visible)].view(np.uint8)
-                    kernel(codes[t], mask, rows, windows, edges, n_bins, counts)
+                    kernel(codes[t], mask, bands, rows, strips, columns, n_bins, kept, counts)
                     if norm:
-                        normalize_blocks(counts[None, :n], n_bins, norm, 1)
-                    if one:  # the usual case, without a copy
-                        return counts[:n].reshape(1, *shape, n_bins)
-                    out[t, :, :, first : first + n_bins] = counts[:n].reshape(*shape, n_bins)
+                        normalize_blocks(counts, n_bins, norm, 1)
+                    if in_place is None:
+                        part[...] = counts.reshape(part.shape)
                 first += n_bins
-        return out
+
+
+def _in_place(part: NDArray[np.float32]) -> NDArray[np.float32] | None:
+    """Return the histograms (H', W', n) of one radius as rows that are contiguous, if they are in memory."""
+    _, n_windows, n = part.shape
+    contiguous = part.strides[2] == part.itemsize and (part.strides[1] == n * part.itemsize or n_windows == 1)
+    return part.reshape(len(part), -1) if contiguous and part.flags.behaved else None
+
+
+def _cells(ranges: NDArray[np.intp], n: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return where n pixels are divided at the ends of windows, and which of the parts each covers."""
+    edges = np.unique(np.append(ranges, (0, n)))
+    return edges, np.searchsorted(edges, ranges)
 
 
 def _ranges(n: int, size: int, stride: int) -> NDArray[np.intp]:

@@ -256,6 +256,7 @@ def histogram_map(
     warn_if_quotients(source, stacklevel=3)
     if out is None:
         out = np.empty(shape, np.float32)
+    in_place = isinstance(out, np.ndarray) and out.dtype == np.float32 and out.dtype.isnative
     write = writer(out)
 
     def compute(tile: Tile) -> None:
@@ -266,16 +267,16 @@ def histogram_map(
             frames = (t0, t1) if seen.axes[1] >= 0 else (0, 1)
             inside = (strip(seen.shape[k], *pixels, 0, mode) for k, pixels in ((2, (y0, y1)), (3, (x0, x1))))
             visible = read(seen, *frames, *inside)[0]
+        key = (slice(t0, t1), slice(i0, i1), slice(j0, j1))[not stacked :]
+        size = (t1 - t0, i1 - i0, j1 - j0, n)
+        histograms = out[key].reshape(size) if in_place else np.empty(size, np.float32)
         if y0 == y1 or x0 == x1 or (visible is not None and not visible.any()):
-            histograms = np.zeros((t1 - t0, i1 - i0, j1 - j0, n), np.float32)
+            histograms[...] = 0
         else:
             region, place = _read_region(source, t0, t1, y0, y1, x0, x1, encoding)
-            histograms = windows.histograms(region, visible, encoding, norm, place, i0, i1, j0, j1)
-        key = (slice(i0, i1), slice(j0, j1))
-        if stacked:
-            write((slice(t0, t1), *key), histograms)
-        else:
-            write(key, histograms[0])
+            windows.write_histograms(histograms, region, visible, encoding, norm, place, i0, i1, j0, j1)
+        if not in_place:
+            write(key, histograms.reshape(size[not stacked :]))
 
     wanted = (source.shape[1], len(windows.rows), len(windows.columns))
     tiles = cut(source, wanted, 4 * n, strides, steps, out, (0, 1, 2) if stacked else (-1, 0, 1))

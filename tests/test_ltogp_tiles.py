@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from skimage.filters.rank import windowed_histogram
 
 import ltogp
-from ltogp import _checks, _threads, _tiling
+from ltogp import _checks, _regions, _threads, _tiling, _windows
 
 BINS = {"default": 256, "ror": 36, "uniform": 10, "nri_uniform": 59}
 MODES = ["nearest", "reflect", "mirror", "constant", "wrap"]
@@ -141,6 +141,31 @@ def test_maps_against_a_loop(shape, window, stride, mode, mapping, seen, tile, s
     actual = ltogp.histogram_map(image, window, stride, mask=mask, tile=tile, **options)
     assert actual.dtype == np.float32
     np.testing.assert_array_equal(actual, expected)
+
+
+@pytest.mark.parametrize("kept", [True, False])
+@pytest.mark.parametrize("mapping", BINS)
+def test_bands_kept_or_counted_twice(kept, mapping, monkeypatch):
+    """Which is faster decides; both are right for all windows."""
+
+    def n_kept(rows, area, n_bins):
+        return _windows.n_kept(rows, 10**9, n_bins) if kept else 0
+
+    monkeypatch.setattr(_regions, "n_kept", n_kept)
+    codes, mask = ltogp.encode(IMAGE, mapping=mapping), IMAGE > 99
+    for window, stride in [((16, 16), (4, 4)), ((7, 9), (3, 2)), ((2, 3), (5, 11)), ((90, 1), (1, 90))]:
+        actual = ltogp.histogram_map(IMAGE, window, stride, mapping=mapping, mask=mask)
+        np.testing.assert_array_equal(actual, slow_map(codes, window, stride, BINS[mapping], mask))
+        wide = np.full((*actual.shape[:2], actual.shape[2] + 70), -1, np.float32)
+        for first in (0, 9):  # beside other columns, which stay as they are
+            part = wide[..., first : first + BINS[mapping]]
+            ltogp.histogram_map(IMAGE, window, stride, mapping=mapping, mask=mask, out=part)
+            np.testing.assert_array_equal(part, actual)
+        assert (wide[..., first + BINS[mapping] :] == -1).all()
+        larger = np.full((actual.shape[0], actual.shape[1] + 2, actual.shape[2]), -1, np.float32)
+        ltogp.histogram_map(IMAGE, window, stride, mapping=mapping, mask=mask, out=larger[:, 1:-1])
+        np.testing.assert_array_equal(larger[:, 1:-1], actual)
+        assert (larger[:, [0, -1]] == -1).all()
 
 
 @pytest.mark.parametrize("size", [1, 9, 31])
