@@ -74,6 +74,12 @@ def of_zarr(folder, image):
     ltogp.encode_tiles(zarr.open_array(folder / "image.zarr", mode="r"), codes)
 
 
+def map_of_zarr(folder, image):
+    import zarr
+
+    of_map(folder, zarr.open_array(folder / "image.zarr", mode="r"), 10, mapping="uniform")
+
+
 def of_dask(folder, image):
     import dask.array as da
     import zarr
@@ -107,6 +113,7 @@ CASES = {
         "histogram_map, 256 bins, to a memory map of 3.6 GB",
     ),
     "zarr": (of_zarr, "encode_tiles, zarr to zarr, chunks of 1024 x 1024, zstd"),
+    "zarr-map": (map_of_zarr, "histogram_map, 10 bins, of that zarr, to a memory map"),
     "dask": (of_dask, "histogram_map, 10 bins, of a Dask array of that zarr, to zarr"),
 }
 
@@ -150,7 +157,7 @@ def main():
         command = [sys.executable, __file__, "--folder", folder, "--inside"]
         subprocess.run([*command, "write"], check=True)
         for case in options.cases or CASES:
-            if case in ("zarr", "dask") and not (Path(folder) / "image.zarr").exists():
+            if case in ("zarr", "zarr-map", "dask") and not (Path(folder) / "image.zarr").exists():
                 subprocess.run([*command, "to_zarr"], check=True)
             done = subprocess.run([*command, case], check=True, capture_output=True, text=True)
             seconds, before, after = done.stdout.split()
