@@ -17,10 +17,11 @@ def encode(image: Source, encoding: Encoding, tile: tuple[int, int] | None) -> A
     depth = (encoding.reach, encoding.reach)
     x = _chunked(_ordered(image), tile, (1, 1), depth)
     padded = _overlapping(_padded(x, encoding.reach, encoding.mode), depth)
+    bare = image._replace(array=None)  # what goes to workers
 
     def codes(region: NDArray[Any], block_info: Any = None) -> NDArray[np.uint8]:
         frame, row, column = (start for start, _ in block_info[None]["array-location"][1:])
-        place = _place(image, encoding, frame, row, column, region)
+        place = _place(bare, encoding, frame, row, column, region)
         return encoding.all_codes(region, place)
 
     meta = np.empty((0,) * 4, np.uint8)
@@ -49,6 +50,7 @@ def histogram_map(
         frames = x.chunks[1] if seen.shape[1] == x.shape[1] else seen.chunks[1]
         seen = seen.rechunk((1, frames, *x.chunks[2:]))
         regions.append(_overlapping(seen, beyond))
+    bare = image._replace(array=None)  # what goes to workers
 
     def histograms(
         region: NDArray[Any], visible: NDArray[Any] | None = None, block_info: Any = None
@@ -67,7 +69,7 @@ def histogram_map(
             return out
         rows, columns = (slice(part.start, part.stop + 2 * reach) for part in covered)
         region = region[:, :, rows, columns]
-        place = _place(image, encoding, frame, y0, x0, region)
+        place = _place(bare, encoding, frame, y0, x0, region)
         windows.write_histograms(out, region, visible, encoding, norm, place, i0, i1, j0, j1)
         return out
 

@@ -95,6 +95,8 @@ def open_image(image: Any, name: str, channel_axis: Any) -> Source:
     refuse_masked(image, name)
     if not has_slices(image):
         image = check_array(image, name)
+    if any(n != n for n in image.shape):  # of a Dask array, NaN
+        raise ValueError(f"{name} has shape {image.shape}: call its compute_chunk_sizes() first")
     shape, ndim = tuple(map(int, image.shape)), len(image.shape)
     check_array(np.empty(0, image.dtype), name)
     channels, moved = check_images(np.broadcast_to(np.uint8(0), shape), name, channel_axis)

@@ -170,8 +170,8 @@ def histogram_map(
         image.
     mask : array of bool, of shape (H, W) or (T, H, W), optional
         Count only pixels where it is True; also anything else with slices. Codes are those of the whole
-        image. Tiles without any pixel of the mask are not read. The sum of a window without `normalize` is
-        the number of its pixels under the mask.
+        image. Tiles without any pixel of the mask are not read, nor refused for what they hold. The sum of a
+        window without `normalize` is the number of its pixels under the mask.
     normalize : {"l1", "l2", "l1-sqrt"}, optional
         As for :func:`ltogp.histogram`, window by window. One without any pixel stays zero.
     out : array of the shape of the result, optional

@@ -398,6 +398,12 @@ def test_dask_is_lazy_and_keeps_chunks():
         lazy.compute(scheduler="synchronous")
 
 
+def test_dask_of_unknown_shape():
+    image = dask.array.from_array(IMAGE)
+    with pytest.raises(ValueError, match=r"image has shape \(nan, 55\): call its compute_chunk_sizes"):
+        ltogp.encode_tiles(image[image[:, 0] > 99])
+
+
 def test_dask_to_an_array(tmp_path):
     chunked = dask.array.from_array(IMAGE, chunks=11)
     codes = zarr.create_array({}, shape=IMAGE.shape, dtype="u1", chunks=(8, 10))
