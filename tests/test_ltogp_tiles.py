@@ -2,6 +2,7 @@
 
 import re
 import sys
+import time
 import tracemalloc
 from pathlib import Path
 
@@ -271,11 +272,21 @@ def test_zarr_is_written_in_whole_chunks(shards, eight_threads):
 
 
 def test_threads_write_in_turn_where_it_is_not_known_that_they_may_at_once(eight_threads):
-    out = Sliced(np.zeros_like(CODES))
-    expected = slow_map(CODES, (9, 9), (2, 2), 256)
-    ltogp.encode_tiles(Sliced(IMAGE), out, tile=3)
+    class Alone(Sliced):
+        busy = False
+
+        def __setitem__(self, key, values):
+            assert not self.busy
+            self.busy = True
+            time.sleep(0.0005)
+            super().__setitem__(key, values)
+            self.busy = False
+
+    out = Alone(np.zeros_like(CODES))
+    ltogp.encode_tiles(Sliced(IMAGE), out, tile=5)
     np.testing.assert_array_equal(out.array, CODES)
-    out = Sliced(np.zeros_like(expected))
+    expected = slow_map(CODES, (9, 9), (2, 2), 256)
+    out = Alone(np.zeros_like(expected))
     ltogp.histogram_map(Sliced(IMAGE), 9, 2, out=out, tile=5)
     np.testing.assert_array_equal(out.array, expected)
 
@@ -337,8 +348,7 @@ def test_what_is_mapped_is_given_back(tmp_path, monkeypatch):
     codes.flush()
     written = np.fromfile(tmp_path / "codes", np.uint8).reshape(shape)
     np.testing.assert_array_equal(written, ltogp.encode(image))
-    private = np.memmap(tmp_path / "codes", np.uint8, "c", shape=shape)
-    private[:] = 7
+    private = np.memmap(tmp_path / "image", np.uint8, "c", shape=shape)
     ltogp.encode_tiles(image, private)
     np.testing.assert_array_equal(private, written)
 
