@@ -8,7 +8,14 @@ import numba
 import pytest
 
 # Scripts, which find each other in their own folder: pytest would look into them for examples.
-collect_ignore = ["fault_campaign.py", "fault_trials.py", "memory.py", "store_size.py", "tables.py"]
+collect_ignore = [
+    "fault_campaign.py",
+    "fault_trials.py",
+    "memory.py",
+    "slides.py",
+    "store_size.py",
+    "tables.py",
+]
 
 
 def pytest_benchmark_update_machine_info(config: Any, machine_info: dict[str, Any]) -> None:

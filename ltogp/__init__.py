@@ -10,12 +10,13 @@
 from typing import TYPE_CHECKING, Any
 
 from ltogp.descriptor import encode, histogram
+from ltogp.tiles import encode_tiles, histogram_map
 from ltogp.top import histogram_top
 
 if TYPE_CHECKING:
     from ltogp.estimator import LTOGP
 
-__all__ = ["LTOGP", "encode", "histogram", "histogram_top"]
+__all__ = ["LTOGP", "encode", "encode_tiles", "histogram", "histogram_map", "histogram_top"]
 
 
 def __getattr__(name: str) -> Any:

@@ -4,7 +4,7 @@ import warnings
 from collections.abc import Iterable
 from numbers import Integral, Real
 from os import PathLike
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ _LARGEST_RADIUS = 4096
 # Work below this many pixels stays on the calling thread.
 _SMALL = 1 << 18
 # The dtypes there are kernels for.
-_KERNEL_DTYPES = frozenset(map(np.dtype, (np.uint8, np.uint16, np.float32, np.float64)))
+KERNEL_DTYPES = frozenset(map(np.dtype, (np.uint8, np.uint16, np.float32, np.float64)))
 # Other integers become the first of these whose range holds them all. In the floats c - 2a + b is then exact.
 _FOR_INTEGERS = (
     (np.uint8, 0, 2**8 - 1),
@@ -35,14 +35,14 @@ def check_images(
 
     The channels are named as errors shall call them. `stacklevel` is that of the user's call, for a warning.
     """
-    if type(images) is np.ndarray and images.dtype in _KERNEL_DTYPES:
+    if type(images) is np.ndarray and images.dtype in KERNEL_DTYPES:
         stack = images
         shape, dtype = stack.shape, stack.dtype
     else:
-        stack = _check_array(images, name)
+        stack = check_array(images, name)
         shape, dtype = stack.shape, stack.dtype
-        if dtype not in _KERNEL_DTYPES:
-            stack = _to_kernel_dtype(stack, name)
+        if dtype not in KERNEL_DTYPES:
+            stack = to_kernel_dtype(stack, name)
     if channel_axis is None:
         if len(shape) == 2:
             channels = {name: stack[None]}
@@ -62,7 +62,7 @@ def check_images(
     if not channels or 0 in shape[-2:]:
         raise ValueError(f"{name} has shape {stack.shape}: it holds no pixel")
     if dtype.kind == "f":
-        _warn_if_divided(next(iter(channels.values())), _EPS[dtype.itemsize], name, stacklevel)
+        warn_if_divided(next(iter(channels.values())), EPS[dtype.itemsize], name, stacklevel)
     return channels, shape
 
 
@@ -75,7 +75,7 @@ def refuse_colour(shape: tuple[int, ...], name: str) -> None:
         )
 
 
-def _check_array(images: Any, name: str) -> NDArray[Any]:
+def check_array(images: Any, name: str) -> NDArray[Any]:
     """Return the images as an array, unless it would be one of something else than numbers."""
     if _is_masked(images):
         raise TypeError(
@@ -121,7 +121,7 @@ def check_channel_axis(channel_axis: Any, shape: tuple[int, ...], name: str) -> 
     return int(channel_axis)
 
 
-def _to_kernel_dtype(x: NDArray[Any], name: str) -> NDArray[Any]:
+def to_kernel_dtype(x: NDArray[Any], name: str) -> NDArray[Any]:
     """Return the same numbers in a dtype that has kernels, if their second differences are exact there."""
     if x.dtype == bool:
         return x.view(np.uint8)
@@ -138,10 +138,10 @@ def _to_kernel_dtype(x: NDArray[Any], name: str) -> NDArray[Any]:
     )
 
 
-_EPS = {dtype(0).itemsize: float(np.finfo(dtype).eps) for dtype in (np.float16, np.float32, np.float64)}
+EPS = {dtype(0).itemsize: float(np.finfo(dtype).eps) for dtype in (np.float16, np.float32, np.float64)}
 
 
-def _warn_if_divided(stack: NDArray[Any], eps: float, name: str, stacklevel: int) -> None:
+def warn_if_divided(stack: NDArray[Any], eps: float, name: str, stacklevel: int) -> None:
     """Warn if float images, of a dtype of this precision, are integers divided by 255 or 65535.
 
     Of the integers many second differences are zero, which sets a bit; of the quotients they are zero but for
@@ -183,7 +183,10 @@ def check_finite(results: list[int], stack: NDArray[Any], limit: Any, name: str)
         return
     t = min(bad)
     y, x = np.argwhere(~(np.abs(stack[t]) <= limit))[0]
-    value = stack[t, y, x]
+    refuse_number(stack[t, y, x], limit, name, t, y, x)
+
+
+def refuse_number(value: Any, limit: Any, name: str, t: int, y: int, x: int) -> NoReturn:
     wanted = "finite" if not np.isfinite(value) else f"within +-{limit:.3g}, or second differences overflow"
     raise ValueError(f"{name} holds {value} at frame {t}, row {y}, column {x}; must be {wanted}")
 

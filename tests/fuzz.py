@@ -93,6 +93,27 @@ def encode(rng):
     return lambda: ltogp.encode(image, **chosen), finite(np.shape(image))
 
 
+def encode_tiles(rng):
+    image, axis = images(rng)
+    chosen = texture_options(rng) | axis | options(rng, tile=([None, 1, 7, (3, 9)], [0, "x"]))
+    return lambda: ltogp.encode_tiles(image, **chosen), finite(np.shape(image))
+
+
+def histogram_map(rng):
+    image, axis = images(rng)
+    chosen = texture_options(rng) | axis
+    chosen |= options(
+        rng,
+        tile=([None, 7, (3, 9)], [0, "x"]),
+        normalize=([None, "l1", "l2", "l1-sqrt"], ["l3"]),
+    )
+    window, stride = (
+        [1, 4, (3, 9), 10**6, 0, 1.5][rng.integers(6)],
+        [1, 5, (2, 7), 10**6, 0][rng.integers(5)],
+    )
+    return lambda: ltogp.histogram_map(image, window, stride, **chosen), finite()
+
+
 def histogram(rng):
     image, axis = images(rng)
     chosen = histogram_options(rng) | axis
@@ -336,7 +357,7 @@ def loso(rng):
 
 
 FUNCTIONS = [
-    encode, histogram, histogram_top, LTOGP,
+    encode, encode_tiles, histogram, histogram_map, histogram_top, LTOGP,
     rank_svm, held_out_scores, rank_pool, approximate_rank_pool, hierarchical_rank_pool, dynamic_image,
     RankPooling, HierarchicalRankPooling, RankSVM,
     path, critical_gamma, objective, feasible_dual, relative_gap, L21Selector,
