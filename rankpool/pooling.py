@@ -11,7 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from ._checks import check_frames, check_positive, refuse_masked
 from ._frames import Floats, raise_unless_finite, time_order
-from .ranksvm import Loss, approximate_rank_pool, rank_svm
+from .ranksvm import approximate_rank_pool, rank_svm
+from .result import Loss
 
 SVR_COSTS = (1e-10, 1e30)  # C times the square of the largest feature
 LARGEST_POSNEG = 2**28  # features of the last layer: 2 GB a frame
