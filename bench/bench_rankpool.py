@@ -126,6 +126,17 @@ def test_500_frames(benchmark, kind, loss):
     note(benchmark, benchmark.pedantic(rank_svm, (V,), {"loss": loss}, rounds=3, warmup_rounds=1))
 
 
+@pytest.mark.parametrize("kind", ["walk", "l2", "trend"])
+def test_3000_frames(benchmark, kind):
+    """As many as are held in pairs, with more features than frames: walks, and a trend in noise."""
+    benchmark.group = "T=3000 d=3500 hinge"
+    V = long_sequence("trend" if kind == "trend" else "walk", 3000, 3500)
+    if kind == "l2":
+        V /= np.linalg.norm(V, axis=1, keepdims=True)
+    rank_svm(V[:610, :620])  # compiled
+    note(benchmark, benchmark.pedantic(rank_svm, (V,), rounds=1))
+
+
 LONG = {  # T, d, tol
     "T=2000 d=1024": (2000, 1024, 1e-6),
     "T=20000 d=512": (20_000, 512, 1e-3),

@@ -115,9 +115,11 @@ def rank_svm(
     *In between*, the method of multipliers: each round minimises a piecewise quadratic function by semismooth
     Newton steps, exactly but for rounding. A step costs O(T²) for the pairs and one Cholesky factorisation,
     of the order of the pairs that lie at the kink, or of the rank; from 150 frames on conjugate gradients
-    with an earlier factor replace most of them.
+    with an earlier factor replace most of them. From 600 frames on
+    it starts from the solution of every fourth frame.
 
-    T = 500 takes a tenth of a second, T = 2000 seconds; memory is 45 to 75 T² bytes. The very first call
+    T = 500 takes a tenth of a second, T = 3000 some seconds where frames change steadily and up to a minute
+    where they are mostly noise; memory is 45 to 75 T² bytes. The very first call
     compiles, for up to 11 s (more on a busy machine), half of that for the method of multipliers: a single
     kernel, so that threads over clips don't wait for the interpreter. Later processes load it from the cache.
 
