@@ -107,8 +107,10 @@ def rank_pool(
         raise ValueError(f"V has {T} frames; smoothing='ma' with window={window} needs at least {window + 1}")
 
     def pool(frames: Any, ranks: NDArray[np.intp] | None) -> Floats:
-        if smoothing or feature_map or normalize:
+        if smoothing or feature_map or (normalize and _is_sparse(frames)):
             frames = _finite_copy(frames)
+        elif normalize:
+            frames = frames.astype(np.float64)  # what is not finite shows in its norm
         frames = _smoothed(frames, smoothing, window)
         if smoothing == "ma" and ranks is not None:
             ranks = ranks[window - 1 :]
@@ -389,15 +391,28 @@ def _hstack(left: Any, right: Any) -> Any:
 
 
 def _normalized(frames: Any, normalize: str | None) -> Any:
+    """Scale each frame to unit norm; dense frames, a copy by now, in place."""
     if normalize is None:
         return frames
-    frames = _rows_within_reach(frames)
     if _is_sparse(frames):
+        frames = _rows_within_reach(frames)
         total = abs(frames).sum(axis=1) if normalize == "l1" else np.sqrt(frames.power(2).sum(axis=1))
         norms = np.asarray(total).reshape(-1, 1)
         return frames.multiply(1.0 / np.where(norms > 0, norms, 1.0)).tocsr()
-    norms = np.linalg.norm(frames, ord=1 if normalize == "l1" else 2, axis=1, keepdims=True)
-    return frames / np.where(norms > 0, norms, 1.0)
+    norms = _row_norms(frames, normalize)
+    if not ((norms > 1e-140) & (norms < 1e140)).all():
+        raise_unless_finite(frames, "V")
+        frames = _rows_within_reach(frames)
+        norms = _row_norms(frames, normalize)
+    frames *= 1.0 / np.where(norms > 0, norms, 1.0)[:, None]
+    return frames
+
+
+def _row_norms(frames: Floats, normalize: str) -> Floats:
+    if normalize == "l1":
+        return np.abs(frames).sum(axis=1)
+    with np.errstate(over="ignore", invalid="ignore"):  # seen afterwards
+        return np.sqrt(np.einsum("tk,tk->t", frames, frames))
 
 
 def _rows_within_reach(frames: Any) -> Any:
