@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from . import _kernels
 from ._blas import one_blas_thread
 from ._checks import check_frames, check_settings, read_only
 from ._frames import (
@@ -18,21 +16,19 @@ from ._frames import (
     Names,
     PairOrder,
     combine,
-    count_pairs,
     gram,
     largest_square,
     net_rank,
     pair_order,
     raise_unless_finite,
-    weigh,
 )
+from .certificate import certify
 from .closed_forms import closed_form
 from .lagrangian import iterate, progress_bar
 from .result import Loss, RankSVMResult, relative_gap
 
 LONGEST_IN_PAIRS = 3000  # frames up to which the pairs are held: at 3000, 0.4 to 0.7 GB
 LARGEST_GRAM = 6000  # frames up to which the Gram matrix is made where it is smaller than V
-EPSILON = float(np.finfo(float).eps)
 # of the largest squared distance of two frames, and of C times that
 SQUARES, COSTS = (1e-200, 1e300), (1e-200, 1e300)
 
@@ -303,11 +299,11 @@ def _solve_in_pairs(
     largest = float(K.diagonal().max())
     closed, solution = None, closed_form(in_order, pairs, C, loss)
     if solution is not None:
-        closed = _certify(frames, pairs, C, loss, largest, *solution)
+        closed = certify(frames, pairs, C, loss, largest, *solution, tol)
         if closed.gap <= tol:
             return closed
     solution = iterate(in_order, pairs, C, loss, tol, max_iter, verbose)
-    result = _certify(frames, pairs, C, loss, largest, *solution)
+    result = certify(frames, pairs, C, loss, largest, *solution, tol)
     return closed if closed is not None and closed.gap <= result.gap else result
 
 
@@ -316,58 +312,6 @@ def _ordered_gram(frames: Any, pairs: PairOrder) -> tuple[Floats, Floats]:
     K = gram(frames)
     straight = (pairs.order == np.arange(len(K))).all()
     return K, K if straight else K[np.ix_(pairs.order, pairs.order)]
-
-
-def _certify(
-    frames: Any,
-    pairs: PairOrder,
-    C: float,
-    loss: Loss,
-    largest: float,
-    beta: Floats,
-    alpha: Floats,
-    method: str,
-    n_iter: int,
-) -> RankSVMResult:
-    """Evaluate the primal objective from u and the dual one from α, both in float64.
-
-    `largest` is the largest square of v_t - v_0.
-    """
-    T, d = frames.shape
-    order, later, end = pairs.order, pairs.later, pairs.end
-    power = 1 if loss == "hinge" else 2
-    u, scores, by_frame, dual_beta, dual_by_frame = np.empty(d), *np.empty((4, T))
-    by_frame[order] = beta
-    total, total_square = _kernels.pair_sums(alpha, later, end, dual_beta)
-    dual_by_frame[order] = dual_beta
-    # ||V^T A^T alpha||^2 from the frames: where C is large, A^T alpha is mostly cancellation, and
-    # its product with K would be right to half the digits only.
-    square, dual_square = weigh(frames, by_frame, dual_by_frame, u, scores)
-    dual = total - 0.5 * dual_square
-    if loss == "squared_hinge":
-        dual -= total_square / (4 * C)
-
-    # Many margins are 1 but for rounding, and where C is large each 1 - 1e-15 costs. Stretching u by as
-    # little is cheaper: take the best stretch, for margins smaller by the rounding of a score.
-    rounding = 1.0 + 4 * EPSILON * math.sqrt(largest * square)
-    stretches = 1.0 + np.array([0.0, 1e-14, 1e-13, 1e-12, 1e-11, 1e-10, 1e-9, 1e-8])
-    costs = np.array(
-        [
-            0.5 * t * t * square + C * _kernels.hinge_sum(scores[order] * (t / rounding), later, end, power)
-            for t in stretches
-        ]
-    )
-    stretch = float(stretches[np.argmax(costs <= costs.min() * (1 + 1e-12))])  # the first as good as the best
-    u *= stretch
-    by_frame *= stretch
-    primal = 0.5 * square * stretch**2 + C * _kernels.hinge_sum(scores[order] * stretch, later, end, power)
-    # u = 0 and α = 0 are always on offer
-    if not primal <= C * count_pairs(pairs):
-        u[:], by_frame[:], primal = 0.0, 0.0, C * count_pairs(pairs)
-    if not dual >= 0.0:
-        alpha[:], dual = 0.0, 0.0
-    gap = relative_gap(primal, dual)
-    return RankSVMResult(u, primal, dual, gap, n_iter, method, by_frame, alpha, None, pairs)
 
 
 def _solve_long(
@@ -390,7 +334,7 @@ def _solve_long(
         _check_reach(float(K.diagonal().max()), C, frames, names)
         solution = closed_form(in_order, pairs, C, loss)
         if solution is not None:
-            closed = _certify(frames, pairs, C, loss, float(K.diagonal().max()), *solution)
+            closed = certify(frames, pairs, C, loss, float(K.diagonal().max()), *solution, tol)
             if closed.gap <= tol:
                 return closed
     else:
