@@ -109,11 +109,17 @@ def cholesky(M, n):
     corner = np.zeros((6, 6))  # [k, j] = L[j, k] for j > k, of the six columns
     inverse = np.zeros(6)
     for j0 in range(0, n, 6):
-        j1 = min(j0 + 6, n)
-        start = j0 // 96 * 96
-        if j0 == start:
-            _less_products(M, n, j0, min(j0 + 96, n), 0, j0)
-        _less_products(M, n, j0, j1, start, j0)
+        before = j0 // 96 * 96
+        for block in range(0 if j0 == before else 1, 2):
+            j1 = min(j0 + (6 if block else 96), n)
+            for k0 in range(before if block else 0, j0 if block else before, 512):
+                k1 = min(k0 + 512, j0 if block else before)
+                for i in range(j0 // 4 * 4, n, 4):
+                    for j in range(j0, min(j1, i + 4), 3):
+                        c = _dots(M, i, M, j, k0, k1)
+                        for a in range(4):
+                            for b in range(3):
+                                M[i + a, j + b] -= c[a][b]
         corner[:] = 0.0
         for i in range(j0, n):
             row = M[i, j0 : j0 + 6]
@@ -132,19 +138,6 @@ def cholesky(M, n):
                 row[m] = np.sqrt(row[m])
                 inverse[m] = 1.0 / row[m]
     return True
-
-
-@kernel
-def _less_products(M, n, j0, j1, start, stop):
-    """Subtract from columns j0..j1 of M, from the diagonal down, the products of rows over start..stop."""
-    for k0 in range(start, stop, 512):
-        k1 = min(k0 + 512, stop)
-        for i in range(j0 // 4 * 4, n, 4):
-            for j in range(j0, min(j1, i + 4), 3):
-                c = _dots(M, i, M, j, k0, k1)
-                for a in range(4):
-                    for b in range(3):
-                        M[i + a, j + b] -= c[a][b]
 
 
 @kernel

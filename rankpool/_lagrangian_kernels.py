@@ -215,13 +215,16 @@ def direction(problem, alpha, bound, ridge, inside, residual, kept, workspace, p
             if start < 0.0:
                 return start, NOTHING
     # the window is large, or its pairs leave u next to no freedom
-    if kept == IN_FRAMES and _gradients_in_frames(problem, alpha, bound, weight, residual, M, p):
-        return dot(p, residual), IN_FRAMES
     if kept == ITSELF and _conjugate_gradients(problem, alpha, bound, weight, residual, M, p):
         return dot(p, residual), ITSELF
-    factored = problem.inverse.size > 0 and _factor_in_frames(problem, alpha, bound, weight, workspace)
-    if factored and _gradients_in_frames(problem, alpha, bound, weight, residual, M, p):
-        return dot(p, residual), IN_FRAMES
+    if problem.inverse.size > 0:
+        for new in range(
+            0 if kept == IN_FRAMES else 1, 2
+        ):  # with the factor that is kept, then with a new one
+            if new and not _factor_in_frames(problem, alpha, bound, weight, workspace):
+                break
+            if _gradients_in_frames(problem, alpha, bound, weight, residual, M, p):
+                return dot(p, residual), IN_FRAMES
     if not _factor_curvature(problem, alpha, bound, i, j, weight, workspace):
         return 0.0, NOTHING
     for k in range(p.size):
@@ -277,7 +280,7 @@ def _conjugate_gradients(problem, alpha, bound, weight, residual, M, p):
     return False
 
 
-@kernel
+@part
 def _gradients_in_frames(problem, alpha, bound, weight, residual, M, p):
     """As `_conjugate_gradients`, where M is the factor of K^-1 + weight A^T D A, of the pivots.
 

@@ -78,7 +78,7 @@ def rank_pool(
 
     Notes
     -----
-    The very first call compiles, for up to 11 s: see :func:`rank_svm`.
+    The very first call compiles, for up to 15 s: see :func:`rank_svm`.
 
     References
     ----------
@@ -192,7 +192,7 @@ def hierarchical_rank_pool(
 
     Notes
     -----
-    The very first call compiles, for up to 11 s: see :func:`rank_svm`.
+    The very first call compiles, for up to 15 s: see :func:`rank_svm`.
 
     References
     ----------

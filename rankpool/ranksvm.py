@@ -111,13 +111,16 @@ def rank_svm(
     *In between*, the method of multipliers: each round minimises a piecewise quadratic function by semismooth
     Newton steps, exactly but for rounding. A step costs O(T²) for the pairs and one Cholesky factorisation,
     of the order of the pairs that lie at the kink, or of the rank; from 150 frames on conjugate gradients
-    with an earlier factor replace most of them. From 600 frames on
-    it starts from the solution of every fourth frame.
+    with an earlier factor replace most of them. From 600 frames on it starts from the solution of every
+    fourth frame.
 
     T = 500 takes a tenth of a second, T = 3000 some seconds where frames change steadily and up to a minute
-    where they are mostly noise; memory is 45 to 75 T² bytes. The very first call
-    compiles, for up to 11 s (more on a busy machine), half of that for the method of multipliers: a single
-    kernel, so that threads over clips don't wait for the interpreter. Later processes load it from the cache.
+    where they are mostly noise; memory is 45 to 75 T² bytes. The very first call compiles, for up to 15 s
+    (more on a busy machine), half of that for the method of multipliers: a single kernel, so that threads
+    over clips don't wait for the interpreter. Later processes load it from the cache.
+
+    Where what float64 rounds of an objective could be seen at `tol`, as with columns of 1e-12 beside others
+    of 1e12, both are computed in twice its precision: up to 2^28 features of all frames, and pairs.
 
     Above 3000 frames the pairs are not held, nor above 500 where features are few (8 d ≤ T; 2 d ≤ T for the
     squared hinge): Newton's method on the hinge smoothed to a width δ, whose α are feasible in the dual of
