@@ -19,6 +19,7 @@ from scipy.ndimage import map_coordinates
 from skimage.data import astronaut
 from sklearn.model_selection import PredefinedSplit, cross_val_predict
 from sklearn.svm import LinearSVC, LinearSVR
+from threadpoolctl import threadpool_limits
 
 import ltogp
 from rankpool import RankPooling, _kernels, held_out_scores, rank_pool, rank_svm
@@ -126,6 +127,17 @@ def test_500_frames(benchmark, kind, loss):
     note(benchmark, benchmark.pedantic(rank_svm, (V,), {"loss": loss}, rounds=3, warmup_rounds=1))
 
 
+@pytest.mark.parametrize("kind", ["walk", "l2", "trend"])
+def test_3000_frames(benchmark, kind):
+    """As many as are held in pairs, with more features than frames: walks, and a trend in noise."""
+    benchmark.group = "T=3000 d=3500 hinge"
+    V = long_sequence("trend" if kind == "trend" else "walk", 3000, 3500)
+    if kind == "l2":
+        V /= np.linalg.norm(V, axis=1, keepdims=True)
+    rank_svm(V[:610, :620])  # compiled
+    note(benchmark, benchmark.pedantic(rank_svm, (V,), rounds=1))
+
+
 LONG = {  # T, d, tol
     "T=2000 d=1024": (2000, 1024, 1e-6),
     "T=20000 d=512": (20_000, 512, 1e-3),
@@ -159,6 +171,26 @@ def test_time_against_frames(benchmark, T):
     V /= np.linalg.norm(V, axis=1, keepdims=True)
     rounds = 1 if T > 200 else 10
     note(benchmark, benchmark.pedantic(rank_svm, (V,), rounds=rounds, warmup_rounds=1))
+
+
+@pytest.mark.parametrize("rows", ["of unit length", "normalize='l2'"])
+def test_beside_its_gram_matrix(benchmark, counts, rows):
+    """`extra_info["ratio"]`: the median of its time over that of V Vᵀ by BLAS just before, in float64."""
+    benchmark.group = "T=68 d=16384, rank_pool of frames of unit length"
+    unit = PROBLEMS["l2"](counts)
+    pool = (
+        partial(rank_pool, unit) if rows == "of unit length" else partial(rank_pool, counts, normalize="l2")
+    )
+    ratios = []
+    with threadpool_limits(1, user_api="blas"):
+        for _ in range(100):
+            start = time.perf_counter()
+            unit @ unit.T
+            between = time.perf_counter()
+            pool()
+            ratios.append((time.perf_counter() - between) / (between - start))
+    benchmark(pool)
+    benchmark.extra_info["ratio"] = float(np.median(ratios))
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 from .held_out import HeldOutScores, held_out_scores
 from .pooling import dynamic_image, hierarchical_rank_pool, rank_pool
-from .ranksvm import RankSVMResult, approximate_rank_pool, rank_svm
+from .ranksvm import approximate_rank_pool, rank_svm
+from .result import RankSVMResult
 
 if TYPE_CHECKING:
     from .estimator import HierarchicalRankPooling, RankPooling

@@ -14,6 +14,7 @@ from numba.core.caching import FunctionCache
 SOURCES = (
     "_compilation.py",
     "_dense_kernels.py",
+    "_exact_kernels.py",
     "_kernels.py",
     "_lagrangian_kernels.py",
     "_long_kernels.py",
@@ -35,9 +36,18 @@ part = njit(inline="always", **_OPTIONS)
 
 def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile a function when it is first called, and cache what is compiled if there is a folder for it."""
+    return _compiled(function, _OPTIONS)
+
+
+def exact(function: Callable[..., Any]) -> Callable[..., Any]:
+    """As `kernel`, with every operation rounded as it is written."""
+    return _compiled(function, {**_OPTIONS, "fastmath": False})
+
+
+def _compiled(function: Callable[..., Any], options: dict[str, Any]) -> Callable[..., Any]:
     # Numba names the files of its cache by this, and looks for changes in the kernel's own source file only
     function.__qualname__ += "_" + _digest()
-    compiled = njit(**_OPTIONS)(function)
+    compiled = njit(**options)(function)
     if config.DISABLE_JIT:
         return compiled
     try:

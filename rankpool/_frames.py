@@ -98,6 +98,22 @@ def time_order(times: Any, T: int, names: Names = VIDEO) -> tuple[NDArray[np.int
     return order, later
 
 
+def net_rank(pairs: PairOrder) -> Floats:
+    """Return the number of earlier minus the number of later frames, for each frame."""
+    start = 0 if len(pairs.groups) == 2 else np.repeat(pairs.groups[:-1], np.diff(pairs.groups))
+    return ((pairs.first - start) - (pairs.end - pairs.later)).astype(np.float64)
+
+
+def count_pairs(pairs: PairOrder) -> int:
+    """Return the number of pairs."""
+    return int((pairs.end - pairs.later).sum())
+
+
+def first_pairs(pairs: PairOrder) -> NDArray[np.intp]:
+    """Return for each frame the number of pairs before its own."""
+    return np.concatenate([[0], np.cumsum(pairs.end - pairs.later)[:-1]])
+
+
 def combine(frames: Any, beta: Floats, u: Floats) -> float:
     """Write u = Vᵀβ for a β that sums to zero; return uᵀu."""
     if isinstance(frames, np.ndarray):

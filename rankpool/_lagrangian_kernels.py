@@ -25,8 +25,12 @@ from ._dense_kernels import (
     row_sum,
     solve_lower,
     solve_lower_transposed,
+    symmetric_product,
 )
 from ._kernels import pair_matrix
+
+# What M holds, a factor of an earlier step's curvature: of the matrix itself, or of that in the frames
+NOTHING, ITSELF, IN_FRAMES = 0, 1, 2
 
 
 class Problem(NamedTuple):
@@ -39,6 +43,9 @@ class Problem(NamedTuple):
     end: NDArray[np.intp]
     C: float
     squared: bool
+    pivots: NDArray[np.intp]  # `rank` frames
+    lower: NDArray[np.float64]  # the Cholesky factor of their Gram matrix, or 0 x 0: see `_factor_in_frames`
+    inverse: NDArray[np.float64]  # its inverse, or 0 x 0
 
 
 class Iterates(NamedTuple):
@@ -68,7 +75,7 @@ class State(NamedTuple):
     last_gap: float = np.inf  # at the end of the last round
     stalled: int = 0  # rounds since that fell
     n_iter: int = 0
-    kept: bool = False  # M is the factor of an earlier step: worth it where one takes longer than all else
+    kept: int = NOTHING  # M is the factor of an earlier step: worth it where one takes longer than all else
 
 
 @kernel
@@ -87,7 +94,7 @@ def augmented_lagrangian(problem, enough, max_iter, iterates, state, workspace):
     The four tuples come as plain ones, which Numba knows in 1 us; named, they take 6: 4 % of T = 20.
     """
     problem, workspace = Problem(*problem), Workspace(*workspace)
-    _, R, _, later, end, C, squared = problem
+    R, later, end, C, squared = problem.R, problem.later, problem.end, problem.C, problem.squared
     z, base, best_z, best_alpha = iterates
     T = later.size
     rows, width = R.shape
@@ -126,10 +133,9 @@ def augmented_lagrangian(problem, enough, max_iter, iterates, state, workspace):
 
         slope_0 = 0.0
         if steps == 0 or lag > max(0.1 * abs(primal - dual - lag), 0.5 * delta * moved):
-            slope_0, factored = direction(
-                problem, alpha, bound, delta + q, inside, residual, kept, workspace, p
-            )
-            kept = factored and T >= 150
+            slope_0, kept = direction(problem, alpha, bound, delta + q, inside, residual, kept, workspace, p)
+            if T < 150:
+                kept = NOTHING
         if not slope_0 < 0.0 or dot(p, p) < 1e-31 * dot(z, z) or steps > 100:  # the round is over
             if delta * C > 1.0:  # far from what lets the multipliers reach C
                 delta = max(0.01 * delta, 1.0 / C)
@@ -173,14 +179,14 @@ def augmented_lagrangian(problem, enough, max_iter, iterates, state, workspace):
 
 
 @part
-def direction(problem, alpha, bound, ridge, inside, residual, factored, workspace, p):
+def direction(problem, alpha, bound, ridge, inside, residual, kept, workspace, p):
     """Solve (I + R A^T D A R^T / ridge) p = -residual, roughly; the window D has `inside` pairs.
 
-    `factored` says whether M is the factor of an earlier such matrix. Returns the derivative along p, and
-    whether M is left the factor of one for later steps.
+    `kept` says what M is. Returns the derivative along p, and what M is for later steps.
     """
-    K, R, rank, later, end, _, _ = problem
+    K, R, rank, later, end = problem.K, problem.R, problem.rank, problem.later, problem.end
     M = workspace.M
+    weight = 1.0 / ridge
     T = later.size
     few = inside <= rank or 16 * inside < T * T
     i, j = np.empty(inside if few else 0, np.intp), np.empty(inside if few else 0, np.intp)
@@ -188,7 +194,7 @@ def direction(problem, alpha, bound, ridge, inside, residual, factored, workspac
         list_window(alpha, later, end, bound, i, j)
     if inside <= rank:
         # (I + B B^T / ridge)^-1 = I - B (ridge I + B^T B)^-1 B^T with B = R A^T
-        factored = False
+        kept = NOTHING
         pair_matrix(K, i, j, ridge, M)
         if cholesky(M, inside):
             scores = np.zeros(R.shape[1])
@@ -207,17 +213,25 @@ def direction(problem, alpha, bound, ridge, inside, residual, factored, workspac
                 p[k] -= residual[k]
             start = dot(p, residual)
             if start < 0.0:
-                return start, False
+                return start, NOTHING
     # the window is large, or its pairs leave u next to no freedom
-    if not (factored and _conjugate_gradients(problem, alpha, bound, 1.0 / ridge, residual, M, p)):
-        factored = _factor_curvature(problem, alpha, bound, i, j, 1.0 / ridge, workspace)
-        if not factored:
-            return 0.0, False
-        for k in range(p.size):
-            p[k] = -residual[k]
-        solve_lower(M, p[:rank])
-        solve_lower_transposed(M, p[:rank])
-    return dot(p, residual), factored
+    if kept == ITSELF and _conjugate_gradients(problem, alpha, bound, weight, residual, M, p):
+        return dot(p, residual), ITSELF
+    if problem.inverse.size > 0:
+        for new in range(
+            0 if kept == IN_FRAMES else 1, 2
+        ):  # with the factor that is kept, then with a new one
+            if new and not _factor_in_frames(problem, alpha, bound, weight, workspace):
+                break
+            if _gradients_in_frames(problem, alpha, bound, weight, residual, M, p):
+                return dot(p, residual), IN_FRAMES
+    if not _factor_curvature(problem, alpha, bound, i, j, weight, workspace):
+        return 0.0, NOTHING
+    for k in range(p.size):
+        p[k] = -residual[k]
+    solve_lower(M, p[:rank])
+    solve_lower_transposed(M, p[:rank])
+    return dot(p, residual), ITSELF
 
 
 @part
@@ -226,7 +240,7 @@ def _conjugate_gradients(problem, alpha, bound, weight, residual, M, p):
 
     Returns whether that took at most 15 iterations. A new factor takes forty times one of them (T = 2000).
     """
-    _, R, rank, later, end, _, _ = problem
+    R, rank, later, end = problem.R, problem.rank, problem.later, problem.end
     T = later.size
     width = R.shape[1]
     scores, product = np.zeros(width), np.zeros(width)
@@ -267,12 +281,76 @@ def _conjugate_gradients(problem, alpha, bound, weight, residual, M, p):
 
 
 @part
+def _gradients_in_frames(problem, alpha, bound, weight, residual, M, p):
+    """As `_conjugate_gradients`, where M is the factor of K^-1 + weight A^T D A, of the pivots.
+
+    S^-1 times the equation, S the columns of R at the pivots, is (K^-1 + weight A^T D A) S^T p = -S^-1
+    residual: the same iterates at half the price, for K^-1 is one matrix and R and R^T are two.
+    """
+    rank, later, end, pivots = problem.rank, problem.later, problem.end, problem.pivots
+    lower, inverse = problem.lower, problem.inverse  # lower = S^T
+    T = later.size
+    scores, product = np.zeros(T), np.zeros(T)
+    x, r, z, q, Hq = np.zeros(rank), np.empty(rank), np.empty(rank), np.zeros(rank), np.empty(rank)
+    for k in range(rank):
+        r[k] = -residual[k]
+    solve_lower_transposed(lower, r)
+    rz, limit = 1.0, 0.0
+    for n in range(16):
+        copy(r, z)
+        solve_lower(M, z)
+        solve_lower_transposed(M, z)
+        previous = rz
+        rz = dot(r, z)
+        if n == 0:
+            limit = 1e-2 * rz
+        elif rz <= limit:
+            solve_lower(lower, x)
+            p[:] = 0.0
+            copy(x, p[:rank])
+            return True
+        for k in range(rank):
+            q[k] = z[k] + rz / previous * q[k]
+            scores[pivots[k]] = q[k]
+        window_product(alpha, later, end, bound, scores, product)
+        symmetric_product(inverse, q, Hq)
+        for k in range(rank):
+            Hq[k] += weight * product[pivots[k]]
+        curvature = dot(q, Hq)
+        if not curvature > 0.0:
+            return False
+        step = rz / curvature
+        for k in range(rank):
+            x[k] += step * q[k]
+            r[k] -= step * Hq[k]
+    return False
+
+
+@part
+def _factor_in_frames(problem, alpha, bound, weight, workspace):
+    """Write the Cholesky factor of K^-1 + weight A^T D A, of the pivots, to M; False if rounding forbids.
+
+    No product of two matrices: a tenth of the work of `_factor_curvature`. Less exact where K is
+    ill-conditioned, so that it only preconditions.
+    """
+    rank, inverse, pivots = problem.rank, problem.inverse, problem.pivots
+    L, M = workspace.L, workspace.M
+    T = problem.later.size
+    window_laplacian_of_pairs(alpha, problem.later, problem.end, bound, L[:T, :T])
+    for k in range(rank):
+        row, known, out = L[pivots[k]], inverse[k], M[k]
+        for m in range(k + 1):
+            out[m] = known[m] + weight * row[pivots[m]]
+    return cholesky(M, rank)
+
+
+@part
 def _factor_curvature(problem, alpha, bound, i, j, weight, workspace):
     """Write the Cholesky factor of I + weight R A^T D A R^T to M; False if rounding forbids.
 
     i, j are the window's pairs, or empty where they are many.
     """
-    _, R, rank, later, end, _, _ = problem
+    R, rank, later, end = problem.R, problem.rank, problem.later, problem.end
     L, RL, M = workspace
     T = later.size
     RL[:] = 0.0

@@ -10,7 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from ._checks import check_frames, check_settings
 from ._frames import Floats, Names, pair_order, raise_unless_finite, relative_scores
-from .ranksvm import Loss, solve, warn_above
+from .ranksvm import solve, warn_above
+from .result import Loss
 
 MOST_SOLVED = 300  # frames a solve sees: 500 would take LTOGP counts up to 0.5 s, 1000 up to 3.5 s
 _NAMES = Names(function="held_out_scores")

@@ -53,7 +53,7 @@ class RankSVM(BaseEstimator):
 
     Notes
     -----
-    The very first `fit` compiles, for up to 13 s with `score`: see :func:`rank_svm`.
+    The very first `fit` compiles, for up to 17 s with `score`: see :func:`rank_svm`.
     Every pair counts alike, whatever its group's size. Samples are never paired explicitly where there are
     more than 3000 of them: time is O(n log n) an iteration, memory O(n d). In a cross-validation the groups
     reach `fit` and `score` by metadata routing: ``sklearn.set_config(enable_metadata_routing=True)`` and

@@ -20,7 +20,8 @@ from scipy import sparse
 from scipy.linalg import cho_factor, cho_solve, lapack, solve_triangular
 
 from . import _kernels, _long_kernels
-from ._frames import Floats, PairOrder, combine, relative_scores
+from ._frames import Floats, PairOrder, combine, count_pairs, largest_square, relative_scores
+from .certificate import EPSILON, LARGEST, VISIBLE, exact_objectives, rounding_of_dual
 
 
 class LongSolution(NamedTuple):
@@ -78,7 +79,7 @@ def solve_long(
         f = problem.scores(u) if n_iter % 5 == 0 else f + step * df  # from the frames now and then: rounding
     assert best is not None
     # from the frames: both objectives follow from u as it is returned
-    return problem.final_certificate(best.u, C, squared, best.width, n_iter)
+    return problem.final_certificate(best.u, C, squared, best.width, n_iter, tol)
 
 
 def solve_long_in_span(
@@ -106,7 +107,7 @@ def solve_long_in_span(
     beta[0] -= beta.sum()  # the first frame is the origin
     u = np.empty(frames.shape[1])
     combine(frames, beta, u)
-    return _Problem(frames, pairs).final_certificate(u, C, squared, found.width, found.n_iter)
+    return _Problem(frames, pairs).final_certificate(u, C, squared, found.width, found.n_iter, tol)
 
 
 class _Problem:
@@ -148,7 +149,7 @@ class _Problem:
         return self._objectives(u, beta, sums, C, squared, width, n_iter)
 
     def final_certificate(
-        self, u: Floats, C: float, squared: bool, width: float, n_iter: int
+        self, u: Floats, C: float, squared: bool, width: float, n_iter: int, tol: float
     ) -> LongSolution:
         """As `certificate`, without what the prefix sums round: a narrow window makes much of it.
 
@@ -158,15 +159,37 @@ class _Problem:
         """
         f, beta = self.scores(u), np.empty(len(self.group))
         pairs = self.pairs
-        count = int((pairs.end - pairs.later).sum())
+        count = count_pairs(pairs)
         if count <= ONE_BY_ONE:
             sums = *_kernels.clipped_sums(f, pairs.later, pairs.end, width, beta), 0
-            return self._objectives(u, beta, sums, C, squared, width, n_iter)
+            found = self._objectives(u, beta, sums, C, squared, width, n_iter)
+            return self._exact_where_it_shows(found, f, C, squared, tol)
         found = self.certificate(u, f, C, squared, width, n_iter)
         span = 1.0 + float(f.max() - f.min())
         rounding = C * 4 * np.finfo(float).eps * len(f) * count * (span * span if squared else span)
         dual = found.dual - (rounding if squared else rounding * max(1.0, 1.0 / width))
         return found._replace(primal=found.primal + rounding, dual=dual)
+
+    def _exact_where_it_shows(
+        self, found: LongSolution, f: Floats, C: float, squared: bool, tol: float
+    ) -> LongSolution:
+        """As `certificate.certify` does."""
+        pairs, power = self.pairs, 2 if squared else 1
+        if count_pairs(pairs) > LARGEST:
+            return found
+        largest = largest_square(self.frames)
+        rounding = 1.0 + 4 * EPSILON * np.sqrt(largest) * np.linalg.norm(found.u)
+        hinges, smaller = (
+            C * _kernels.hinge_sum(f / r, pairs.later, pairs.end, power) * r**power for r in (1.0, rounding)
+        )
+        square = float(found.w @ found.w)
+        total = found.dual + 0.5 * square + (hinges if squared else 0.0)
+        uncertain = smaller - hinges + rounding_of_dual(square, largest, total)
+        if uncertain <= VISIBLE * tol * found.primal:
+            return found
+        slope, bound = (2 * C, np.inf) if squared else (C / found.width, C)
+        exact = exact_objectives(self.frames, pairs, C, power, found.u, None, slope, bound)
+        return found if exact is None else found._replace(primal=exact[0], dual=exact[1])
 
     def _objectives(
         self,

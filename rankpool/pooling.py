@@ -11,7 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from ._checks import check_frames, check_positive, refuse_masked
 from ._frames import Floats, raise_unless_finite, time_order
-from .ranksvm import Loss, approximate_rank_pool, rank_svm
+from .ranksvm import approximate_rank_pool, rank_svm
+from .result import Loss
 
 SVR_COSTS = (1e-10, 1e30)  # C times the square of the largest feature
 LARGEST_POSNEG = 2**28  # features of the last layer: 2 GB a frame
@@ -77,7 +78,7 @@ def rank_pool(
 
     Notes
     -----
-    The very first call compiles, for up to 11 s: see :func:`rank_svm`.
+    The very first call compiles, for up to 15 s: see :func:`rank_svm`.
 
     References
     ----------
@@ -106,8 +107,10 @@ def rank_pool(
         raise ValueError(f"V has {T} frames; smoothing='ma' with window={window} needs at least {window + 1}")
 
     def pool(frames: Any, ranks: NDArray[np.intp] | None) -> Floats:
-        if smoothing or feature_map or normalize:
+        if smoothing or feature_map or (normalize and _is_sparse(frames)):
             frames = _finite_copy(frames)
+        elif normalize:
+            frames = frames.astype(np.float64)  # what is not finite shows in its norm
         frames = _smoothed(frames, smoothing, window)
         if smoothing == "ma" and ranks is not None:
             ranks = ranks[window - 1 :]
@@ -189,7 +192,7 @@ def hierarchical_rank_pool(
 
     Notes
     -----
-    The very first call compiles, for up to 11 s: see :func:`rank_svm`.
+    The very first call compiles, for up to 15 s: see :func:`rank_svm`.
 
     References
     ----------
@@ -388,15 +391,28 @@ def _hstack(left: Any, right: Any) -> Any:
 
 
 def _normalized(frames: Any, normalize: str | None) -> Any:
+    """Scale each frame to unit norm; dense frames, a copy by now, in place."""
     if normalize is None:
         return frames
-    frames = _rows_within_reach(frames)
     if _is_sparse(frames):
+        frames = _rows_within_reach(frames)
         total = abs(frames).sum(axis=1) if normalize == "l1" else np.sqrt(frames.power(2).sum(axis=1))
         norms = np.asarray(total).reshape(-1, 1)
         return frames.multiply(1.0 / np.where(norms > 0, norms, 1.0)).tocsr()
-    norms = np.linalg.norm(frames, ord=1 if normalize == "l1" else 2, axis=1, keepdims=True)
-    return frames / np.where(norms > 0, norms, 1.0)
+    norms = _row_norms(frames, normalize)
+    if not ((norms > 1e-140) & (norms < 1e140)).all():
+        raise_unless_finite(frames, "V")
+        frames = _rows_within_reach(frames)
+        norms = _row_norms(frames, normalize)
+    frames *= 1.0 / np.where(norms > 0, norms, 1.0)[:, None]
+    return frames
+
+
+def _row_norms(frames: Floats, normalize: str) -> Floats:
+    if normalize == "l1":
+        return np.abs(frames).sum(axis=1)
+    with np.errstate(over="ignore", invalid="ignore"):  # seen afterwards
+        return np.sqrt(np.einsum("tk,tk->t", frames, frames))
 
 
 def _rows_within_reach(frames: Any) -> Any:

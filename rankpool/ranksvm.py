@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from . import _dense_kernels, _kernels
 from ._blas import one_blas_thread
 from ._checks import check_frames, check_settings, read_only
 from ._frames import (
@@ -23,85 +18,19 @@ from ._frames import (
     combine,
     gram,
     largest_square,
+    net_rank,
     pair_order,
     raise_unless_finite,
-    weigh,
 )
-from ._lagrangian_kernels import Iterates, Problem, State, Workspace, augmented_lagrangian
+from .certificate import certify
+from .closed_forms import closed_form
+from .lagrangian import iterate, progress_bar
+from .result import Loss, RankSVMResult, relative_gap
 
-Loss = Literal["hinge", "squared_hinge"]
 LONGEST_IN_PAIRS = 3000  # frames up to which the pairs are held: at 3000, 0.4 to 0.7 GB
 LARGEST_GRAM = 6000  # frames up to which the Gram matrix is made where it is smaller than V
-EPSILON = float(np.finfo(float).eps)
-COST, COST_SQUARED = 1e9, 1e12  # of frames scaled to unit mean square: see `_iterate`
 # of the largest squared distance of two frames, and of C times that
 SQUARES, COSTS = (1e-200, 1e300), (1e-200, 1e300)
-
-
-@dataclass(frozen=True, eq=False)
-class RankSVMResult:
-    """The optimum of :func:`rank_svm` and its certificate.
-
-    Anyone can check the certificate: `objective` follows from `u` alone, `dual_objective` from `dual` alone,
-    and the optimum lies between them whatever the solver did. After all but ``"newton"`` the gap is never
-    above 1: u = 0 or α = 0 are returned where the solver found no better. Above 10^8 pairs both objectives
-    are moved apart by a bound on the rounding of their sums.
-
-    Attributes
-    ----------
-    u : ndarray of shape (d,)
-        The weights; float64. The scores ``V @ u`` rise with time.
-    objective : float
-        The primal objective at `u`.
-    dual_objective : float
-        The dual objective at `dual`.
-    gap : float
-        (objective - dual_objective) / |objective|; 0 where both are 0. NaN or infinity where an objective is
-        beyond float64, never 0.
-    n_iter : int
-        Iterations of the solver; 0 where a closed form holds.
-    method : str
-        ``"chain"`` or ``"saturated"`` (closed forms), ``"augmented-lagrangian"``, or ``"newton"`` (long
-        sequences).
-    beta : ndarray of shape (T,)
-        u = Vᵀβ; β sums to zero. After ``"newton"`` β = Aᵀα, the net weight of each frame's pairs, and
-        ½ ‖u - Vᵀβ‖² is part of the gap.
-    dual : ndarray of shape (n_pairs,), or None
-        The dual variable α of each row of `pairs`. None after ``"newton"``, which does not hold the pairs:
-        with a pair's margin m = u·(v_j - v_i), α is C clip((1 - m)/delta, 0, 1) for the hinge and
-        2C max(0, 1 - m) for the squared hinge; the dual objective is Σα - ½ ‖Vᵀβ‖², less Σα²/(4C) for the
-        squared hinge.
-    delta : float or None
-        The δ above; None elsewhere.
-    n_pairs : int
-        Number of pairs.
-    pairs : ndarray of shape (n_pairs, 2)
-        Frame indices (i, j) of each pair, frame i earlier than frame j, made when asked for: 16 bytes a pair.
-    """
-
-    u: Floats
-    objective: float
-    dual_objective: float
-    gap: float
-    n_iter: int
-    method: str
-    beta: Floats = field(repr=False)
-    dual: Floats | None = field(repr=False)
-    delta: float | None
-    _pairs: PairOrder = field(repr=False)
-
-    @property
-    def n_pairs(self) -> int:
-        """Number of pairs."""
-        return _count(self._pairs)
-
-    @property
-    def pairs(self) -> NDArray[np.intp]:
-        """Frame indices (i, j) of each pair, shape (n_pairs, 2), frame i earlier than frame j."""
-        order, _, later, end, _ = self._pairs
-        i = np.repeat(np.arange(len(later)), end - later)
-        j = np.arange(len(i)) - _first_of_row(self._pairs)[i] + later[i]
-        return np.column_stack([order[i], order[j]])
 
 
 def rank_svm(
@@ -182,11 +111,16 @@ def rank_svm(
     *In between*, the method of multipliers: each round minimises a piecewise quadratic function by semismooth
     Newton steps, exactly but for rounding. A step costs O(T²) for the pairs and one Cholesky factorisation,
     of the order of the pairs that lie at the kink, or of the rank; from 150 frames on conjugate gradients
-    with an earlier factor replace most of them.
+    with an earlier factor replace most of them. From 600 frames on it starts from the solution of every
+    fourth frame.
 
-    T = 500 takes a tenth of a second, T = 2000 seconds; memory is 45 to 75 T² bytes. The very first call
-    compiles, for up to 11 s (more on a busy machine), half of that for the method of multipliers: a single
-    kernel, so that threads over clips don't wait for the interpreter. Later processes load it from the cache.
+    T = 500 takes a tenth of a second, T = 3000 some seconds where frames change steadily and up to a minute
+    where they are mostly noise; memory is 45 to 75 T² bytes. The very first call compiles, for up to 15 s
+    (more on a busy machine), half of that for the method of multipliers: a single kernel, so that threads
+    over clips don't wait for the interpreter. Later processes load it from the cache.
+
+    Where what float64 rounds of an objective could be seen at `tol`, as with columns of 1e-12 beside others
+    of 1e12, both are computed in twice its precision: up to 2^28 features of all frames, and pairs.
 
     Above 3000 frames the pairs are not held, nor above 500 where features are few (8 d ≤ T; 2 d ≤ T for the
     squared hinge): Newton's method on the hinge smoothed to a width δ, whose α are feasible in the dual of
@@ -269,7 +203,7 @@ def approximate_rank_pool(
     frames = check_frames(V)
     pairs = pair_order(times, groups, frames.shape[0])
     beta = np.empty(frames.shape[0])
-    beta[pairs.order] = _net_rank(pairs)
+    beta[pairs.order] = net_rank(pairs)
     u = np.empty(frames.shape[1])
     with np.errstate(over="ignore", invalid="ignore"):  # of sparse frames: seen in a moment
         combine(frames, beta, u)
@@ -366,13 +300,13 @@ def _solve_in_pairs(
     K, in_order = _ordered_gram(frames, pairs)
     _check_reach(float(K.diagonal().max()), C, frames, names)
     largest = float(K.diagonal().max())
-    closed, solution = None, _closed_form(in_order, pairs, C, loss)
+    closed, solution = None, closed_form(in_order, pairs, C, loss)
     if solution is not None:
-        closed = _certify(frames, pairs, C, loss, largest, *solution)
+        closed = certify(frames, pairs, C, loss, largest, *solution, tol)
         if closed.gap <= tol:
             return closed
-    solution = _iterate(in_order, pairs, C, loss, tol, max_iter, verbose)
-    result = _certify(frames, pairs, C, loss, largest, *solution)
+    solution = iterate(in_order, pairs, C, loss, tol, max_iter, verbose)
+    result = certify(frames, pairs, C, loss, largest, *solution, tol)
     return closed if closed is not None and closed.gap <= result.gap else result
 
 
@@ -381,65 +315,6 @@ def _ordered_gram(frames: Any, pairs: PairOrder) -> tuple[Floats, Floats]:
     K = gram(frames)
     straight = (pairs.order == np.arange(len(K))).all()
     return K, K if straight else K[np.ix_(pairs.order, pairs.order)]
-
-
-def _certify(
-    frames: Any,
-    pairs: PairOrder,
-    C: float,
-    loss: Loss,
-    largest: float,
-    beta: Floats,
-    alpha: Floats,
-    method: str,
-    n_iter: int,
-) -> RankSVMResult:
-    """Evaluate the primal objective from u and the dual one from α, both in float64.
-
-    `largest` is the largest square of v_t - v_0.
-    """
-    T, d = frames.shape
-    order, later, end = pairs.order, pairs.later, pairs.end
-    power = 1 if loss == "hinge" else 2
-    u, scores, by_frame, dual_beta, dual_by_frame = np.empty(d), *np.empty((4, T))
-    by_frame[order] = beta
-    total, total_square = _kernels.pair_sums(alpha, later, end, dual_beta)
-    dual_by_frame[order] = dual_beta
-    # ||V^T A^T alpha||^2 from the frames: where C is large, A^T alpha is mostly cancellation, and
-    # its product with K would be right to half the digits only.
-    square, dual_square = weigh(frames, by_frame, dual_by_frame, u, scores)
-    dual = total - 0.5 * dual_square
-    if loss == "squared_hinge":
-        dual -= total_square / (4 * C)
-
-    # Many margins are 1 but for rounding, and where C is large each 1 - 1e-15 costs. Stretching u by as
-    # little is cheaper: take the best stretch, for margins smaller by the rounding of a score.
-    rounding = 1.0 + 4 * EPSILON * math.sqrt(largest * square)
-    stretches = 1.0 + np.array([0.0, 1e-14, 1e-13, 1e-12, 1e-11, 1e-10, 1e-9, 1e-8])
-    costs = np.array(
-        [
-            0.5 * t * t * square + C * _kernels.hinge_sum(scores[order] * (t / rounding), later, end, power)
-            for t in stretches
-        ]
-    )
-    stretch = float(stretches[np.argmax(costs <= costs.min() * (1 + 1e-12))])  # the first as good as the best
-    u *= stretch
-    by_frame *= stretch
-    primal = 0.5 * square * stretch**2 + C * _kernels.hinge_sum(scores[order] * stretch, later, end, power)
-    # u = 0 and α = 0 are always on offer
-    if not primal <= C * _count(pairs):
-        u[:], by_frame[:], primal = 0.0, 0.0, C * _count(pairs)
-    if not dual >= 0.0:
-        alpha[:], dual = 0.0, 0.0
-    gap = _relative_gap(primal, dual)
-    return RankSVMResult(u, primal, dual, gap, n_iter, method, by_frame, alpha, None, pairs)
-
-
-def _relative_gap(primal: float, dual: float) -> float:
-    if primal == dual == 0.0:
-        return 0.0
-    gap = (primal - dual) / abs(primal) if primal else math.inf
-    return gap if not gap < 0.0 else 0.0  # below zero by rounding; NaN stays
 
 
 def _solve_long(
@@ -460,194 +335,24 @@ def _solve_long(
     if d > T and T <= LARGEST_GRAM and isinstance(frames, np.ndarray):
         K, in_order = _ordered_gram(frames, pairs)
         _check_reach(float(K.diagonal().max()), C, frames, names)
-        solution = _closed_form(in_order, pairs, C, loss)
+        solution = closed_form(in_order, pairs, C, loss)
         if solution is not None:
-            closed = _certify(frames, pairs, C, loss, float(K.diagonal().max()), *solution)
+            closed = certify(frames, pairs, C, loss, float(K.diagonal().max()), *solution, tol)
             if closed.gap <= tol:
                 return closed
     else:
         _check_reach(largest_square(frames), C, frames, names)
     if isinstance(frames, np.ndarray) and frames.dtype.kind != "f":
         frames = read_only(frames.astype(np.float64))
-    with one_blas_thread(), np.errstate(over="ignore", invalid="ignore"), _progress_bar(verbose) as progress:
+    with one_blas_thread(), np.errstate(over="ignore", invalid="ignore"), progress_bar(verbose) as progress:
         if K is None:
             found = long.solve_long(frames, pairs, C, squared, tol, max_iter, progress)
         else:
             found = long.solve_long_in_span(frames, K, pairs, C, squared, tol, max_iter, progress)
-    gap = _relative_gap(found.primal, found.dual)
+    gap = relative_gap(found.primal, found.dual)
     if closed is not None and closed.gap <= gap:
         return closed
     delta = None if squared else found.width
     return RankSVMResult(
         found.u, found.primal, found.dual, gap, found.n_iter, "newton", found.beta, None, delta, pairs
     )
-
-
-# -- closed forms -------------------------------------------------------------------------------------------
-
-Solution = tuple[Floats, Floats, str, int]  # beta, alpha, method, n_iter
-
-
-def _closed_form(K: Floats, pairs: PairOrder, C: float, loss: Loss) -> Solution | None:
-    solution = _chain(K, pairs, C, loss)
-    if solution is None and loss == "hinge":
-        solution = _saturated(K, pairs, C)
-    return solution
-
-
-def _chain(K: Floats, pairs: PairOrder, C: float, loss: Loss) -> Solution | None:
-    """Only adjacent pairs cost: with the smallest u for which they do, if the multipliers allow it."""
-    T = len(K)
-    if len(pairs.groups) > 2 or (pairs.later != np.arange(1, T + 1)).any():
-        return None  # ties in time: several frames follow one
-    a = _chain_multipliers(K, 0.0 if loss == "hinge" else 0.5 / C)
-    if a is None or (loss == "hinge" and a.max() > C):
-        return None
-    beta = np.zeros(T)
-    beta[1:] += a
-    beta[:-1] -= a
-    f = np.empty(T)
-    _dense_kernels.row_products(K, beta, f)
-    step, other = f[1:] - f[:-1], f[2:] - np.maximum.accumulate(f)[:-2]
-    costless = step if loss == "hinge" else np.append(step[a == 0.0], other)
-    if not costless.min(initial=1.0) > 1.0 - 1e-10:
-        return None  # a margin left out is below 1, or adjacent frames all but coincide
-    alpha = np.zeros(T * (T - 1) // 2)
-    alpha[_first_of_row(pairs)[:-1]] = a
-    return beta, alpha, "chain", 0
-
-
-def _chain_multipliers(K: Floats, q: float) -> Floats | None:
-    """Return the multipliers of the adjacent pairs, those whose margins are above 1 by themselves left out.
-
-    The margins of the others are 1 - q a. None if it was not found in five rounds, each leaving out the pairs
-    whose multipliers came out negative.
-    """
-    T = len(K)
-    active = np.arange(T - 1)
-    M = np.empty((T + 10, T + 10))
-    for _ in range(5):
-        m = len(active)
-        _kernels.pair_matrix(K, active, active + 1, q, M)
-        if not _dense_kernels.cholesky(M, m):
-            return None
-        x = np.ones(m)
-        _dense_kernels.solve_lower(M, x)
-        _dense_kernels.solve_lower_transposed(M, x)
-        positive = x > 0.0
-        if positive.all():
-            a = np.zeros(T - 1)
-            a[active] = x
-            return a
-        active = active[positive]
-    return None
-
-
-def _saturated(K: Floats, pairs: PairOrder, C: float) -> Solution | None:
-    """Every pair at its bound C, if all margins are then at most 1."""
-    beta = C * _net_rank(pairs)
-    f = np.empty(len(K))
-    _dense_kernels.row_products(K, beta, f)
-    if _kernels.largest_margin(f, pairs.later, pairs.end) > 1.0:
-        return None
-    return beta, np.full(_count(pairs), C), "saturated", 0
-
-
-def _net_rank(pairs: PairOrder) -> Floats:
-    """Return the number of earlier minus the number of later frames, for each frame."""
-    start = 0 if len(pairs.groups) == 2 else np.repeat(pairs.groups[:-1], np.diff(pairs.groups))
-    return ((pairs.first - start) - (pairs.end - pairs.later)).astype(np.float64)
-
-
-def _count(pairs: PairOrder) -> int:
-    return int((pairs.end - pairs.later).sum())
-
-
-def _first_of_row(pairs: PairOrder) -> NDArray[np.intp]:
-    return np.concatenate([[0], np.cumsum(pairs.end - pairs.later)[:-1]])
-
-
-# -- in between ---------------------------------------------------------------------------------------------
-
-
-def _iterate(
-    K: Floats, pairs: PairOrder, C: float, loss: Loss, tol: float, max_iter: int, verbose: bool
-) -> Solution:
-    """Scale the frames to unit mean square, factor K = R^T R, solve for z = R beta."""
-    T = len(K)
-    scale = float(K.trace()) / T
-    n = _count(pairs)
-    if scale == 0.0:  # all frames equal: u = 0, every pair costs C
-        return np.zeros(T), np.full(n, C if loss == "hinge" else 2 * C), "saturated", 0
-    limit = (COST if loss == "hinge" else COST_SQUARED) / scale
-    if 10 * limit < C:
-        # Where the frames can be ranked without error, a larger C changes no multiplier of the hinge, and
-        # nothing that float64 holds of the squared hinge. Solved with C itself, margins of 1 - 1e-15 cost
-        beta, alpha, method, n_iter = _iterate(K, pairs, limit, loss, tol, max_iter, verbose)
-        if alpha.max() < (0.1 * limit if loss == "hinge" else 1e3 / scale):
-            return beta, alpha, method, n_iter
-    K = K / scale
-    factor, pivots = np.zeros((T, T)), np.empty(T, np.intp)
-    rank = _dense_kernels.pivoted_cholesky(K, factor, pivots)
-    rows, width = _dense_kernels.padded(rank), _dense_kernels.padded(T)
-    R = np.zeros((rows, width))
-    R[:rank, :T] = factor[:rank]
-
-    # Start along the saturated direction. Where C is large, multipliers from 1/C on would be mostly rounding
-    cost, squared = C * scale, loss == "squared_hinge"
-    z, beta = np.zeros(rows), np.zeros(width)
-    beta[:T] = _net_rank(pairs)
-    _dense_kernels.row_products(R, beta, z)
-    square = float(z @ z)
-    z *= min(cost, n / square if square > 0 else 0.0)
-    delta = max(0.0, 1e-8 - 0.5 / cost) if squared else max(1.0 / cost, 1e-8)
-    state = State(delta)
-
-    # The error of u goes with the square root of the gap, and the last iterations divide the gap by a hundred
-    # and more each: one of them past tol, unless rounding forbids. Where they are dear, stop short of that.
-    enough = max((0.01 if T < 300 else 0.5) * tol, min(0.5 * tol, 1e-10))
-    problem = Problem(K, R, rank, pairs.later, pairs.end, cost, squared)
-    iterates = Iterates(z, base=np.zeros(n), best_z=np.zeros(rows), best_alpha=np.zeros(n))
-    workspace = Workspace(np.zeros((width, width)), np.zeros((rows, width)), np.zeros((rows, rows)))
-    steps, done = max_iter if T < 300 else 1, False
-    with _progress_bar(verbose) as progress:
-        while not done and state.n_iter < max_iter:
-            done, after = augmented_lagrangian(
-                tuple(problem), enough, steps, tuple(iterates), tuple(state), tuple(workspace)
-            )
-            state = State(*after)
-            progress(_relative_gap(state.best_primal, state.best_dual))
-
-    # beta on the pivot frames, where R is triangular; the first frame, at the origin, closes the sum
-    pivots = pivots[:rank]
-    x = iterates.best_z[:rank].copy()
-    _dense_kernels.solve_lower_transposed(np.ascontiguousarray(R[:rank, pivots].T), x)
-    beta = np.zeros(T)
-    beta[pivots] = x / scale
-    beta[K.diagonal().argmin()] -= beta.sum()
-    alpha = iterates.best_alpha / scale
-    if not squared:
-        np.minimum(alpha, C, out=alpha)  # rounding
-    return beta, alpha, "augmented-lagrangian", state.n_iter
-
-
-def _progress_bar(verbose: bool) -> AbstractContextManager[Callable[[float], None]]:
-    """Return a function to be called with the gap after each iteration."""
-    return _shown_progress() if verbose else nullcontext(_no_progress)
-
-
-@contextmanager
-def _shown_progress() -> Iterator[Callable[[float], None]]:
-    from tqdm import tqdm
-
-    with tqdm(desc="rank_svm") as bar:
-
-        def progress(gap: float) -> None:
-            bar.update()
-            bar.set_postfix(gap=f"{gap:.1e}")
-
-        yield progress
-
-
-def _no_progress(gap: float) -> None:
-    pass

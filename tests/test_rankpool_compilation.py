@@ -135,7 +135,7 @@ def test_a_changed_kernel_is_not_served_stale(copy, call, file, before, after, r
 
 
 def test_every_file_with_kernels_is_in_the_digest():
-    decorated = re.compile(r"^@(kernel|njit)|njit\(", re.MULTILINE)
+    decorated = re.compile(r"^@(kernel|exact|njit)|njit\(", re.MULTILINE)
     with_kernels = {path.name for path in PACKAGE.glob("*.py") if decorated.search(path.read_text("utf-8"))}
     assert with_kernels == set(_compilation.SOURCES)
 

@@ -121,9 +121,10 @@ def test_window_kernels(ties, bound):
 
 @pytest.mark.parametrize("ties", [False, True])
 @pytest.mark.parametrize("share", [0.02, 0.15, 0.6])  # by pairs, by a list, by the whole Laplacian
-def test_direction_solves_the_newton_equation(share, ties):
+@pytest.mark.parametrize("in_frames", [False, True])
+def test_direction_solves_the_newton_equation(share, ties, in_frames):
     rng = np.random.default_rng(0)
-    T, rank, C, ridge = 50, 30, 2.0, 1e-2
+    T, rank, C, ridge = 50, 49 if in_frames else 30, 2.0, 0.3 if in_frames else 1e-2
     later, end = np.arange(1, T + 1), np.full(T, T)
     if ties:
         later, end = np.minimum(2 * (np.arange(T) // 2) + 2, 30), np.full(T, 30)
@@ -133,8 +134,13 @@ def test_direction_solves_the_newton_equation(share, ties):
     inside = int((alpha == 1.0).sum())
     R = np.zeros((_dense_kernels.padded(rank), _dense_kernels.padded(T)))
     R[:rank, :T] = rng.normal(size=(rank, T))
-    Rt = R[:rank, :T]
-    problem = _lagrangian_kernels.Problem(Rt.T @ Rt, R, rank, later, end, C, False)
+    Rt, pivots, known = R[:rank, :T], np.arange(rank), np.empty((2, 0, 0))
+    if in_frames:  # one frame at the origin, the others independent
+        pivots = rng.permutation(T)[:rank]
+        Rt[:] = 0.0
+        Rt[:, pivots] = np.triu(0.2 * rng.normal(size=(rank, rank)) / np.sqrt(rank)) + np.eye(rank)
+        known = np.ascontiguousarray(Rt[:, pivots].T), np.linalg.inv(Rt[:, pivots].T @ Rt[:, pivots])
+    problem = _lagrangian_kernels.Problem(Rt.T @ Rt, R, rank, later, end, C, False, pivots, *known)
     workspace = _lagrangian_kernels.Workspace(
         np.zeros((R.shape[1],) * 2), np.zeros_like(R), np.zeros((len(R),) * 2)
     )
@@ -144,25 +150,25 @@ def test_direction_solves_the_newton_equation(share, ties):
     _lagrangian_kernels.window_laplacian_of_pairs(alpha, later, end, C, D)
     curvature = np.eye(rank) + Rt @ D @ Rt.T / ridge
 
-    def direction(residual, factored):
-        return _lagrangian_kernels.direction(
-            problem, alpha, C, ridge, inside, residual, factored, workspace, p
-        )
+    def direction(residual, kept):
+        return _lagrangian_kernels.direction(problem, alpha, C, ridge, inside, residual, kept, workspace, p)
 
-    slope, factored = direction(residual, False)
+    slope, kept = direction(residual, _lagrangian_kernels.NOTHING)
     np.testing.assert_allclose(curvature @ p[:rank], -residual[:rank], atol=1e-9)
     assert slope == pytest.approx(p @ residual)
-    assert factored == (inside > rank) == (share > 0.02)
-    if factored:  # conjugate gradients with the factor of another window; or that of this one, which is exact
+    new = _lagrangian_kernels.IN_FRAMES if in_frames else _lagrangian_kernels.ITSELF
+    assert kept == (new if inside > rank else _lagrangian_kernels.NOTHING)
+    assert (inside > rank) == (share > 0.02)
+    if kept:  # conjugate gradients with the factor of another window; or that of this one, which is exact
         residual[:rank] = rng.normal(size=rank)
-        assert direction(residual, True) == (pytest.approx(p @ residual), True)
+        assert direction(residual, kept) == (pytest.approx(p @ residual), kept)
         np.testing.assert_allclose(curvature @ p[:rank], -residual[:rank], atol=1e-9)
         some = np.flatnonzero(alpha == 1.0)[::5]
         alpha[some] = C
         inside -= len(some)
         _lagrangian_kernels.window_laplacian_of_pairs(alpha, later, end, C, D)
         curvature = np.eye(rank) + Rt @ D @ Rt.T / ridge
-        direction(residual, True)
+        assert direction(residual, kept)[1] == kept
         error = curvature @ p[:rank] + residual[:rank]
         exact = np.linalg.solve(curvature, -residual[:rank])
         assert 0 < error @ np.linalg.solve(curvature, error) < 0.05 * (exact @ curvature @ exact)
@@ -189,6 +195,14 @@ def test_products(rows, others, d, dtype):
     _dense_kernels.row_sum(P.astype(np.float64), y, out_transposed)
     np.testing.assert_allclose(out, P @ x, atol=1e-12)
     np.testing.assert_allclose(out_transposed, P.T @ y, atol=1e-12)
+
+
+def test_symmetric_product():
+    rng = np.random.default_rng(0)
+    S, x, out = rng.normal(size=(9, 9)), rng.normal(size=7), np.empty(7)
+    _dense_kernels.symmetric_product(S, x, out)
+    lower = np.tril(S[:7, :7])
+    np.testing.assert_allclose(out, (lower + lower.T - np.diag(np.diag(lower))) @ x, atol=1e-13)
 
 
 @pytest.mark.parametrize("n", [1, 4, 7, 12, 13, 76, 600])

@@ -295,12 +295,12 @@ def test_a_closed_form_short_of_tol_is_iterated_on(monkeypatch):
     good = optimum.beta, optimum.dual.copy(), "chain", 0
     poor = np.zeros(30), np.zeros(optimum.n_pairs), "chain", 0
     monkeypatch.setattr(ranksvm, "LONGEST_IN_PAIRS", 20)
-    monkeypatch.setattr(ranksvm, "_closed_form", lambda *_: poor)
+    monkeypatch.setattr(ranksvm, "closed_form", lambda *_: poor)
     result = rank_svm(V, 0.1, tol=1e-4)
     assert result.method == "newton"
     assert result.gap <= 1e-4
     assert result.objective == pytest.approx(optimum.objective, rel=1e-4)
-    monkeypatch.setattr(ranksvm, "_closed_form", lambda *_: good)  # the better of both is returned
+    monkeypatch.setattr(ranksvm, "closed_form", lambda *_: good)  # the better of both is returned
     with pytest.warns(ConvergenceWarning):
         result = rank_svm(V, 0.1, tol=1e-15, max_iter=1)
     assert result.method == "chain"

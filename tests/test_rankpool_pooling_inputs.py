@@ -164,9 +164,9 @@ def test_n_jobs_is_joblibs(n_jobs, monkeypatch):
     monkeypatch.setattr(joblib._parallel_backends, "cpu_count", lambda *_, **__: 4)
     threads = []
 
-    def count(function, items, n_threads):
+    def count(function, items, n_items, n_threads):
         threads.append(n_threads)
-        return [function((index, item)) for index, item in enumerate(items)]
+        return np.stack([function((index, item)) for index, item in enumerate(items)])
 
     monkeypatch.setattr(estimator, "_in_threads", count)
     RankPooling(n_jobs=n_jobs).fit([walk()])
