@@ -162,7 +162,7 @@ def fill_padded(frames, t, y, n_rows, above, rows, columns, reach, limit, padded
             continue
         v = uintp(rows[uintp(y) + r])
         # The same loop twice: under this condition LLVM knows the stride and vectorises.
-        if frames.strides[2] == frames.itemsize:
+        if frames.strides[2] == size_of(limit):
             for x in range(width):
                 padded[o + left + x] = flip - frames[f, v, x]
         else:
@@ -196,6 +196,21 @@ def _flip_of(limit):
     if isinstance(limit, types.Integer):
         return lambda limit: limit
     return lambda limit: limit - limit
+
+
+def size_of(x):
+    """Return how many bytes x has.
+
+    `frames.itemsize` is the same, but a variable: of uint16 and float32 rows were not copied by vectors then,
+    5.6 and 6.1 µs a frame instead of 1.3 and 2.2.
+    """
+    return x.dtype.itemsize
+
+
+@overload(size_of)
+def _size_of(x):
+    size = x.bitwidth // 8
+    return lambda x: size
 
 
 def all_within(padded, o, width, limit):
