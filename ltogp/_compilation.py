@@ -12,7 +12,7 @@ import numpy as np
 from llvmlite.binding import get_host_cpu_features  # type: ignore[import-untyped]
 from numba import config, njit, types
 
-from ltogp import _kernels, _planes
+from ltogp import _codes, _kernels, _planes
 
 # What `_planes.py` needs, as LLVM names it.
 _BITS = ("avx512vpopcntdq", "avx512bw")
@@ -55,7 +55,7 @@ def _compiled(name: str, dtype: np.dtype, options: bool) -> Callable[..., int]:
     sources = types.Array(types.intp, 1, "C", readonly=True)
     weights = types.Array(types.float64, 1, "C", readonly=True)
     piece, blocks = types.UniTuple(n, 4), types.UniTuple(pairs, 2)
-    geometry = types.Tuple((sources, sources, n, pairs, weights, number))
+    geometry = types.Tuple((sources, sources, n, pairs, weights, types.boolean, number))
     table = types.Array(types.uint8, 1, "C", readonly=True) if options else types.none
     mask = types.Array(types.uint8, 3, "A", readonly=True, aligned=False) if options else types.none
     if name == "encode":
@@ -90,7 +90,7 @@ def _compile(function: Callable[..., int], signature: tuple[Any, ...]) -> Callab
 def _digest() -> str:
     """Of the sources of all kernels."""
     sources = sha256()
-    for module in (_kernels, _planes):
+    for module in (_codes, _kernels, _planes):
         loader: Any = module.__loader__  # which reads from a zip file, too
         sources.update(loader.get_data(module.__file__))
     return sources.hexdigest()[:16]

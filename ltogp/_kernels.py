@@ -12,6 +12,8 @@ from numba import njit, types
 from numba.extending import overload
 from numpy import uintp
 
+from ltogp._codes import three_codes
+
 # A chunk has about this many pixels: it stays in the cache from the copy to the count.
 _CHUNK = 1 << 16
 
@@ -28,7 +30,7 @@ def encode(frames, piece, geometry, codes, table):
     `piece` is (t0, t1, y0, y1).
     """
     t0, t1, y0, y1 = piece
-    rows, columns, reach, taps, weights, limit = geometry
+    rows, columns, reach, taps, weights, three, limit = geometry
     width = frames.shape[2]
     stride, height = chunk_shape(frames, reach)
     padded = np.empty((height + 2 * reach) * stride + 2 * reach + 64, frames.dtype)
@@ -43,7 +45,9 @@ def encode(frames, piece, geometry, codes, table):
             above = n_rows
             if not fits and bad < 0:
                 bad = t
-            if len(weights):
+            if three:
+                three_codes(padded, n_rows, stride, taps, weights, flip_of(limit), chunk)
+            elif len(weights):
                 code_templates(padded, n_rows, stride, reach, taps, weights, flip_of(limit), sums, chunk)
             else:
                 code_gradients(padded, n_rows, stride, reach, chunk)
@@ -66,7 +70,7 @@ def histogram(frames, piece, blocks, geometry, out, o, table, mask):
     """
     t0, t1, b0, b1 = piece
     bands, edges = blocks
-    rows, columns, reach, taps, weights, limit = geometry
+    rows, columns, reach, taps, weights, three, limit = geometry
     n_blocks = len(edges)
     n_bins = 256 if table is None else np.intp(table.max()) + 1
     identity = n_bins == 256  # the only mapping with that many bins
@@ -89,7 +93,9 @@ def histogram(frames, piece, blocks, geometry, out, o, table, mask):
                 above = n_rows
                 if not fits and bad < 0:
                     bad = t
-                if len(weights):
+                if three:
+                    three_codes(padded, n_rows, stride, taps, weights, flip_of(limit), chunk)
+                elif len(weights):
                     code_templates(padded, n_rows, stride, reach, taps, weights, flip_of(limit), sums, chunk)
                 else:
                     code_gradients(padded, n_rows, stride, reach, chunk)

@@ -23,7 +23,7 @@ from ltogp._checks import (
     check_templates,
     largest,
 )
-from ltogp._geometry import Geometry, block_length, block_ranges, border_sources, split_work
+from ltogp._geometry import Geometry, block_length, block_ranges, border_sources, split_work, three_taps
 from ltogp._mapping import mapping_bins
 
 # Integers up to here are exact in float32.
@@ -364,7 +364,8 @@ def count_channel(
     counts = out if cuts == 1 else np.empty((n_frames, len(geometries) * n_counts), np.float32)
 
     options = visible is not None or mapping != "default"
-    planes = not options and not len(geometries[0].weights) and _compilation.counts_bits()
+    simple = geometries[0].three or not len(geometries[0].weights)
+    planes = not options and simple and _compilation.counts_bits()
     kernel = _compilation.compiled("planes" if planes else "histogram", stack.dtype, options)
     table = bins if options else None
     mask = (NO_MASK if visible is None else visible) if options else None
@@ -397,7 +398,8 @@ def geometry_of(
     """Return borders and templates, as kernels take them."""
     if isinstance(templates, str) or templates is None:
         return _named_geometry(height, width, radius, mode, templates, dtype)
-    return _geometry(height, width, mode, dtype, *check_templates(templates, radius))
+    taps, weights, reach = check_templates(templates, radius)
+    return _geometry(height, width, mode, dtype, taps, weights, reach)
 
 
 @lru_cache(64)  # for calls with one small image, where every step before the kernel is felt
@@ -417,7 +419,9 @@ def _geometry(
     reach: int,
 ) -> Geometry:
     rows, columns = border_sources(height, reach, mode), border_sources(width, reach, mode)
-    return Geometry(rows, columns, reach, taps, weights, largest(dtype, taps, weights))
+    limit, three = largest(dtype, taps, weights), three_taps(taps, weights, dtype)
+    taps, weights = three or (taps, weights)
+    return Geometry(rows, columns, reach, taps, weights, three is not None, limit)
 
 
 def normalize_blocks(out: NDArray[np.float32], n_bins: int, norm: int, threads: int) -> None:
