@@ -53,7 +53,7 @@ def border_sources(n: int, reach: int, mode: str) -> NDArray[np.intp]:
 def three_taps(
     taps: NDArray[np.intp], weights: NDArray[np.float64], dtype: np.dtype
 ) -> tuple[NDArray[np.intp], NDArray[np.float64]] | None:
-    """Return three taps for each template, or None if that cannot be or integers of this dtype would overflow.
+    """Return three taps for each template, or None if there are more, or sums in twice the bits overflow.
 
     Weights have no common divisor and the smallest is the last: 1, 1, -2 of a second difference. A first
     difference is twice itself, a + a - 2c, so that it is computed in the same way. Numbers that are not
@@ -61,18 +61,12 @@ def three_taps(
     """
     if config.DISABLE_JIT or dtype.kind == "f" or not 1 <= len(weights) <= 24:
         return None
-    return _three_taps(taps.tobytes(), weights.tobytes(), dtype.itemsize)
-
-
-@lru_cache(64)
-def _three_taps(
-    taps: bytes, weights: bytes, itemsize: int
-) -> tuple[NDArray[np.intp], NDArray[np.float64]] | None:
     own: list[list[tuple[float, list[int]]]] = [[] for _ in range(8)]
-    for weight, tap in zip(np.frombuffer(weights), np.frombuffer(taps, np.intp).reshape(-1, 3), strict=True):
-        own[tap[0]].append((float(weight), tap.tolist()))
-    most = (1 << (16 * itemsize - 1)) // ((1 << 8 * itemsize) - 1)  # what |weights| may add up to
-    rows = []
+    for weight, tap in zip(weights.tolist(), taps.tolist(), strict=True):
+        own[tap[0]].append((weight, tap))
+    bits = 8 * dtype.itemsize
+    most = (1 << (2 * bits - 1)) // ((1 << bits) - 1)  # what |weights| may add up to
+    rows: list[tuple[float, list[int]]] = []
     for template in own:
         template.sort(reverse=True)
         w, where = [weight for weight, _ in template], [tap for _, tap in template]

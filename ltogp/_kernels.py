@@ -12,7 +12,7 @@ from numba import njit, types
 from numba.extending import overload
 from numpy import uintp
 
-from ltogp._codes import three_codes
+from ltogp._codes import steps_of, three_codes
 
 # A chunk has about this many pixels: it stays in the cache from the copy to the count.
 _CHUNK = 1 << 16
@@ -35,6 +35,7 @@ def encode(frames, piece, geometry, codes, table):
     stride, height = chunk_shape(frames, reach)
     padded = np.empty((height + 2 * reach) * stride + 2 * reach + 64, frames.dtype)
     chunk = np.empty((height * stride + 63) // 64 * 64, np.uint8)
+    steps = steps_of(taps, weights, three, stride, limit)
     sums = np.empty(height * stride if len(weights) else 0)
     bad = -1
     for t in range(t0, t1):
@@ -46,7 +47,7 @@ def encode(frames, piece, geometry, codes, table):
             if not fits and bad < 0:
                 bad = t
             if three:
-                three_codes(padded, n_rows, stride, taps, weights, flip_of(limit), chunk)
+                three_codes(padded, n_rows, stride, steps, chunk)
             elif len(weights):
                 code_templates(padded, n_rows, stride, reach, taps, weights, flip_of(limit), sums, chunk)
             else:
@@ -78,6 +79,7 @@ def histogram(frames, piece, blocks, geometry, out, o, table, mask):
     padded = np.empty((height + 2 * reach) * stride + 2 * reach + 64, frames.dtype)
     chunk = np.empty((height * stride + 63) // 64 * 64, np.uint8)
     words = chunk.view(np.uint64)  # here, because a view in `count` costs reference counting: 13.7 -> 12.9 µs
+    steps = steps_of(taps, weights, three, stride, limit)
     sums = np.empty(height * stride if len(weights) else 0)
     counters = np.zeros(12 * 256, np.uint8)
     bad = -1
@@ -94,7 +96,7 @@ def histogram(frames, piece, blocks, geometry, out, o, table, mask):
                 if not fits and bad < 0:
                     bad = t
                 if three:
-                    three_codes(padded, n_rows, stride, taps, weights, flip_of(limit), chunk)
+                    three_codes(padded, n_rows, stride, steps, chunk)
                 elif len(weights):
                     code_templates(padded, n_rows, stride, reach, taps, weights, flip_of(limit), sums, chunk)
                 else:

@@ -22,21 +22,22 @@ from numba.core import cgutils
 from numba.extending import intrinsic, models, register_model
 from numpy import uint64, uintp
 
-from ltogp._codes import _address, code_planes, three_planes
-from ltogp._kernels import chunk_shape, fill_padded, flip_of
+from ltogp._codes import _address, code_planes, steps_of, three_planes
+from ltogp._kernels import chunk_shape, fill_padded
 
 
 def histogram(frames, piece, blocks, geometry, out, o, table, mask):
     """As `_kernels.histogram`, without mapping and mask, and of templates only with those of three taps."""
     t0, t1, b0, b1 = piece
     bands, edges = blocks
-    rows, columns, reach, taps, weights, _, limit = geometry
+    rows, columns, reach, taps, weights, three, limit = geometry
     n_blocks, width = len(edges), frames.shape[2]
     height = chunk_shape(frames, reach)[1]
     # Of the 17 vectors read for 64 pixels, the five above each other are then aligned.
     stride = (width + 2 * reach + 63) // 64 * 64
     padded = aligned((height + 2 * reach) * stride + 2 * reach + 128, -reach, frames)
     planes = aligned(height * ((width + 63) // 64) * 8, 0, _EMPTY)
+    steps = steps_of(taps, weights, three, stride, limit)
     words, halves = aligned(22 * 8, 0, _EMPTY), aligned(22 * 32, 0, _EMPTY)
     bad = -1
     for t in range(t0, t1):
@@ -51,8 +52,8 @@ def histogram(frames, piece, blocks, geometry, out, o, table, mask):
                 above = n_rows
                 if not fits and bad < 0:
                     bad = t
-                if len(weights):
-                    three_planes(padded, n_rows, stride, width, taps, weights, flip_of(limit), planes)
+                if three:
+                    three_planes(padded, n_rows, stride, width, steps, planes)
                 else:
                     code_planes(padded, n_rows, stride, reach, width, planes)
                 for j in range(n_blocks):

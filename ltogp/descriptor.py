@@ -397,16 +397,22 @@ def geometry_of(
 ) -> Geometry:
     """Return borders and templates, as kernels take them."""
     if isinstance(templates, str) or templates is None:
-        return _named_geometry(height, width, radius, mode, templates, dtype)
-    taps, weights, reach = check_templates(templates, radius)
-    return _geometry(height, width, mode, dtype, taps, weights, reach)
+        return _cached_geometry(height, width, radius, mode, templates, dtype)
+    if type(templates) is np.ndarray and templates.dtype.kind in "biuf":
+        described = (templates.tobytes(), templates.dtype, templates.shape)
+        return _cached_geometry(height, width, radius, mode, described, dtype)
+    return _geometry(height, width, mode, dtype, *check_templates(templates, radius))
 
 
 @lru_cache(64)  # for calls with one small image, where every step before the kernel is felt
-def _named_geometry(
-    height: int, width: int, radius: int, mode: str, templates: str | None, dtype: np.dtype
+def _cached_geometry(
+    height: int, width: int, radius: int, mode: str, templates: str | tuple[Any, ...] | None, dtype: np.dtype
 ) -> Geometry:
-    return _geometry(height, width, mode, dtype, *check_templates(templates, radius))
+    weights: Any = templates
+    if isinstance(templates, tuple):
+        described, number, shape = templates
+        weights = np.frombuffer(described, number).reshape(shape)
+    return _geometry(height, width, mode, dtype, *check_templates(weights, radius))
 
 
 def _geometry(
