@@ -17,6 +17,7 @@ from ltogp import _codes, _kernels, _planes
 # What `_planes.py` needs, as LLVM names it.
 _BITS = ("avx512vpopcntdq", "avx512bw")
 compile_lock = Lock()
+_kept: list[Any] = []  # whose code the kernels in `_ready` are
 _ready: dict[tuple[str, np.dtype, bool], Callable[..., int]] = {}
 
 
@@ -78,12 +79,15 @@ def _compile(function: Callable[..., int], signature: tuple[Any, ...]) -> Callab
         # Numba names a kernel's file in the cache after this, and looks for changes only in the source file
         # of the kernel itself: those that it calls may be in the other one.
         function.__qualname__ = f"{function.__name__}_{_digest()}"
-        return njit(signature, nogil=True, cache=True)(function)
+        kernel = njit(signature, nogil=True, cache=True)(function)
     # A RuntimeError if no folder can be written, an OSError if it can but is full.
     except (RuntimeError, OSError) as error:
         kernel = njit(signature, nogil=True)(function)
         _warn_once(str(error))
-    return kernel
+    _kept.append(kernel)
+    # What it is called with is checked and of this signature, so that Numba need not look for one: 0.6 µs.
+    (compiled_kernel,) = kernel.overloads.values()
+    return compiled_kernel.entry_point
 
 
 @cache

@@ -286,6 +286,15 @@ def histogram_of(
     """As `histogram`; errors call the images `name`."""
     channels, shape = check_images(images, name, channel_axis, stacklevel=5)
     height, width = shape[-2:]
+    if (
+        (mask is normalize is channel_axis is out is None)
+        and (templates is None or type(templates) is str)
+        and (type(mapping) is str and mapping == "default" and type(overlap) is float and overlap == 0)
+        and (type(radius) is int and type(blocks) is tuple and len(blocks) == 2)
+        and (height * width <= EXACT and check_n_jobs(n_jobs, prod(shape)) == 1)
+    ):
+        counts = _plain_counts(channels[name], *blocks, radius, mode, templates, name)
+        return counts if len(shape) == 3 else counts[0]
     by, bx = check_blocks(blocks, height, width)
     overlap, radii, norm = check_overlap(overlap), check_radii(radius), check_normalize(normalize)
     _, n_bins = mapping_bins(mapping)
@@ -306,6 +315,34 @@ def histogram_of(
     if norm:
         normalize_blocks(flat, n_bins, norm, threads)
     return out
+
+
+def _plain_counts(
+    stack: NDArray[Any], by: int, bx: int, radius: int, mode: str, templates: str | None, name: str
+) -> NDArray[np.float32]:
+    """As `histogram` of a stack of images, without options and on this thread.
+
+    That is how one small image after the other is described, and there each of the steps in `histogram_of`
+    and `count_channel` is felt: 16.2 µs for one of 128 x 128, and 12.5 this way.
+    """
+    where, geometry, simple, n = _plain_plan(*stack.shape[1:], stack.dtype, by, bx, radius, mode, templates)
+    planes = simple and _compilation.counts_bits()
+    kernel = _compilation.compiled("planes" if planes else "histogram", stack.dtype)
+    counts = np.empty((len(stack), n), np.float32)
+    bad = kernel(stack, (0, len(stack), 0, by), where, geometry, counts, 0, None, None)
+    check_finite([bad], stack, geometry[-1], name)
+    return counts
+
+
+@lru_cache(64, typed=True)  # for 8.0 and True are no numbers of blocks, though equal to some
+def _plain_plan(
+    height: int, width: int, dtype: np.dtype, by: int, bx: int, radius: int, mode: str, templates: str | None
+) -> tuple[tuple[NDArray[np.intp], NDArray[np.intp]], tuple[Any, ...], bool, int]:
+    """Return blocks and geometry as kernels take them, whether planes do, and how many counts there are."""
+    by, bx = check_blocks((by, bx), height, width)
+    geometry = geometry_of(height, width, check_radius(radius), mode, templates, dtype)
+    where = block_ranges(height, by, 1, 0.0), block_ranges(width, bx, 1, 0.0)
+    return where, tuple(geometry), geometry.three or not len(geometry.weights), by * bx * 256
 
 
 def encode_channel(
