@@ -9,6 +9,7 @@ On a processor with shorter vectors LLVM takes several.
 import numpy as np
 from llvmlite import ir  # type: ignore[import-untyped]
 from numba import njit, types
+from numba.core import cgutils
 from numba.extending import intrinsic, models, overload, register_model
 from numpy import uintp
 
@@ -204,6 +205,40 @@ def pixels(typingctx, padded, q):
         return builder.load(to, align=padded.dtype.bitwidth // 8)
 
     return vector(padded, types.uintp), code
+
+
+def store_flipped(padded, q, frames, f, v, x, flip):
+    """Set the vector of padded pixels from q on to flip - frames[f, v, x:], which has no gaps."""
+    n = lanes(padded)
+    padded[q : q + n] = flip - frames[f, v, x : x + n]
+
+
+@overload(store_flipped)
+def _overload_store_flipped(padded, q, frames, f, v, x, flip):
+    return lambda padded, q, frames, f, v, x, flip: _store_flipped(padded, q, frames, f, v, x, flip)
+
+
+@intrinsic
+def _store_flipped(typingctx, padded, q, frames, f, v, x, flip):
+    vector = _Vector(padded.dtype)
+    size = padded.dtype.bitwidth // 8
+
+    def code(context, builder, signature, args):
+        padded, q, frames, f, v, x, flip = args
+        to = context.get_value_type(vector)
+        array = context.make_array(signature.args[2])(context, builder, frames)
+        strides = cgutils.unpack_tuple(builder, array.strides, 3)
+        first = builder.add(builder.mul(f, strides[0]), builder.mul(v, strides[1]))
+        row = builder.gep(builder.bitcast(array.data, ir.IntType(8).as_pointer()), [first])
+        row = builder.gep(builder.bitcast(row, to.element.as_pointer()), [x])
+        values = builder.load(builder.bitcast(row, to.as_pointer()), align=1)
+        subtract = builder.fsub if isinstance(signature.args[0].dtype, types.Float) else builder.sub
+        place = _address(context, builder, signature.args[0], padded, q, to)
+        builder.store(subtract(_splat(builder, flip, to), values), place, align=size)
+        return context.get_dummy_value()
+
+    n = types.uintp
+    return types.void(padded, n, frames, n, n, n, padded.dtype), code
 
 
 @intrinsic
