@@ -8,16 +8,16 @@ above the lines, has the times of the first of the two.
 
 The C, ltogp.c, is written twice: "C bytes" counts codes in eight 8-bit sub-histograms, as ltogp does on
 processors without AVX512_VPOPCNTDQ, and "C planes" from bit planes, as ltogp does on those with it (Ice Lake,
-Zen 4). It is compiled for what Numba compiles for, NUMBA_CPU_NAME if that is set, so that like is compared with
-like. For AVX2 on any processor:
+Zen 4). It is compiled for the processor Numba compiles for, NUMBA_CPU_NAME if that is set, so that like is
+compared with like. For AVX2 on any processor:
 
     NUMBA_CPU_NAME=haswell NUMBA_CPU_FEATURES= pytest bench --benchmark-only -k ltogp
 
 Without the second variable Numba would still use the instructions of this machine.
 
-Of other packages there are scikit-image, mahotas and fastlbp; ptlbp where it and PyTorch are installed, too much
-for an extra of benchmarks. OpenCV has no local binary patterns for Python: in opencv-contrib a recogniser of faces
-computes them inside.
+Of other packages there are scikit-image, mahotas and fastlbp; ptlbp where it and PyTorch are installed, which
+are too large for an extra of benchmarks. OpenCV has no local binary patterns for Python: in opencv-contrib a
+recogniser of faces computes them inside.
 
 Frames are 128 x 128, uint8, in 8 x 8 blocks, in stacks of 100, on one thread, unless a line says otherwise.
 "Pictures" are pieces of scikit-image's astronaut, brick, grass and gravel; where the environment variable

@@ -264,7 +264,10 @@ def at_most(typingctx, a, b, c, w0, w1, w2, most):
     """Return whether w0 a + w1 b + w2 c <= most, for each pixel, in integers of twice their bits."""
 
     def code(context, builder, signature, args):
-        narrow = args[0].type
+        narrow, features = args[0].type, context.codegen().magic_tuple()[2].split(",")
+        for lanes, feature in ((64, "+avx512bw"), (32, "+avx2")):
+            if narrow.element.width == 8 and feature in features:
+                return _signs_by_pairs(builder, args, lanes)
         wide = ir.VectorType(ir.IntType(2 * narrow.element.width), narrow.count)
         total, *weights = (
             _splat(builder, builder.trunc(w, wide.element), wide) for w in (args[6], *args[3:6])
@@ -274,6 +277,52 @@ def at_most(typingctx, a, b, c, w0, w1, w2, most):
 
     n = types.intp
     return _Vector(a.dtype, bits=True)(a, b, c, n, n, n, n), code
+
+
+def _signs_by_pairs(builder, args, lanes):
+    """As `at_most` of uint8, by the instruction that multiplies bytes and adds pairs of products (x86).
+
+    most - w0 a - w1 b - w2 c >= 0, `most` being 255 (w0 + w1 + w2): of the pairs a, b and c, 255. A frame of
+    128 x 128 with eight such templates takes 14.5 -> 10.9 µs, with the default ones 8.2.
+    """
+    i8, i16, i32 = ir.IntType(8), ir.IntType(16), ir.IntType(32)
+    bytes_, words = ir.VectorType(i8, lanes), ir.VectorType(i16, lanes // 2)
+    names = {64: ("avx512.pmaddubs.w.512", "avx512.packsswb.512"), 32: ("avx2.pmadd.ub.sw", "avx2.packsswb")}
+    types_of = ir.FunctionType(words, [bytes_, bytes_]), ir.FunctionType(bytes_, [words, words])
+    multiply, pack = (
+        cgutils.get_or_insert_function(builder.module, function, f"llvm.x86.{name}")
+        for name, function in zip(names[lanes], types_of, strict=True)
+    )
+
+    def pick(x, y, places):
+        return builder.shuffle_vector(x, y, ir.Constant(ir.VectorType(i32, len(places)), places))
+
+    def pair(low, high):
+        """Return the vector of bytes low, high, low, high, ..."""
+        low, high = (builder.and_(builder.trunc(w, i16), i16(255)) for w in (low, high))
+        return builder.bitcast(_splat(builder, builder.or_(low, builder.shl(high, i16(8))), words), bytes_)
+
+    a, b, c, w0, w1, w2, _ = args
+    first = pair(builder.neg(w0), builder.neg(w1))
+    second = pair(builder.neg(w2), builder.add(builder.add(w0, w1), w2))
+    zero, ones = ir.Constant(bytes_, [0] * lanes), ir.Constant(bytes_, [255] * lanes)
+    # Of each 16 bytes the lower and the upper half, which packing joins again.
+    halves = [
+        [j for i in range(0, lanes, 16) for k in range(8) for j in (i + k + half, lanes + i + k + half)]
+        for half in (0, 8)
+    ]
+    bits = []
+    for part in range(0, a.type.count, lanes):
+        x, y, z = (pick(v, v, list(range(part, part + lanes))) for v in (a, b, c))
+        sums = [
+            builder.add(
+                builder.call(multiply, [pick(x, y, half), first]),
+                builder.call(multiply, [pick(z, ones, half), second]),
+            )
+            for half in halves
+        ]
+        bits.append(builder.icmp_signed(">=", builder.call(pack, sums), zero))
+    return bits[0] if len(bits) == 1 else pick(*bits, list(range(2 * lanes)))
 
 
 @intrinsic

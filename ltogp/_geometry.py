@@ -65,7 +65,8 @@ def three_taps(
     for weight, tap in zip(weights.tolist(), taps.tolist(), strict=True):
         own[tap[0]].append((weight, tap))
     bits = 8 * dtype.itemsize
-    most = (1 << (2 * bits - 1)) // ((1 << bits) - 1)  # what |weights| may add up to
+    # What |weights| may add up to; of uint8 one less, because each must fit 8 bits.
+    most = (1 << (2 * bits - 1)) // (1 << bits) - (bits == 8)
     rows: list[tuple[float, list[int]]] = []
     for template in own:
         template.sort(reverse=True)
