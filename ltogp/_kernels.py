@@ -285,7 +285,7 @@ def code_gradients(padded, n_rows, stride, reach, chunk):
 def rises(c, a, b):
     """Whether c - 2a + b >= 0, given flip - c, flip - a and flip - b."""
     if isinstance(c, np.floating):
-        return (c - (a + a)) + b <= 0
+        return b <= (a + a) - c  # which is never rounded to the other side, as c - 2a + b <= 0 is not
     return int(c) - 2 * int(a) + int(b) <= 0
 
 
@@ -295,7 +295,7 @@ def _rises(c, a, b):
     # is (c + b + 1) >> 1 <= a, and processors have one instruction for the average of 32 or 64 pixels. The
     # cast back matters: compared as Numba's uint64 it takes 18 µs instead of 3.6.
     if isinstance(c, types.Float):
-        return lambda c, a, b: (c - (a + a)) + b <= 0
+        return lambda c, a, b: b <= (a + a) - c
     if c.bitwidth == 8:
         return lambda c, a, b: np.uint8((np.uint16(c) + np.uint16(b) + np.uint16(1)) >> np.uint16(1)) <= a
     return lambda c, a, b: np.uint16((np.uint32(c) + np.uint32(b) + np.uint32(1)) >> np.uint32(1)) <= a
