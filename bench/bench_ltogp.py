@@ -244,22 +244,6 @@ def test_numpy(compare: Any) -> None:
 # --------------------------------------------------------------------------------------------------- threads
 
 
-@pytest.mark.parametrize("into", ["new", "given"])
-def test_threads(compare: Any, into: str) -> None:
-    frames = noise(2000, 128, 128)
-    out = None if into == "new" else np.empty((2000, 16384), np.float32)
-    compare(
-        f"histogram, 2000 frames, into a {into} array",
-        lambda: ltogp.histogram(frames, out=out, n_jobs=2),
-        lambda: ltogp.histogram(frames, out=out, n_jobs=1),
-        names="two threads | one",
-        per=(2000, 2000),
-        rounds=30,
-        speedup=True,
-        goal="at least 0.97 x the control",
-    )
-
-
 def control_kernel(kind: str) -> Callable[..., int]:
     """A loop without memory beyond the L1 cache: what a second thread can gain on this machine."""
     if kind == "scalar":
@@ -284,24 +268,35 @@ def control_kernel(kind: str) -> Callable[..., int]:
 
 
 @pytest.mark.parametrize("kind", ["scalar", "vector"])
-def test_threads_control(compare: Any, kind: str) -> None:
-    kernel = control_kernel(kind)
-    times = 2_000 if kind == "scalar" else 30_000
+@pytest.mark.parametrize("into", ["new", "given"])
+def test_threads(benchmark: Any, lines: list[str], into: str, kind: str) -> None:
+    """How much two threads gain, beside what a control gains that is run in turn with them."""
+    frames = noise(1000, 128, 128)
+    out = None if into == "new" else np.empty((1000, 16384), np.float32)
+    control, times = control_kernel(kind), 1_000 if kind == "scalar" else 15_000
     arrays = [np.ones(2048, np.float32) for _ in range(8)]
+    runs = {
+        "control 1": lambda: _threads.run(lambda i: control(arrays[i], times), [(i,) for i in range(8)], 1),
+        "control 2": lambda: _threads.run(lambda i: control(arrays[i], times), [(i,) for i in range(8)], 2),
+        "ltogp 1": lambda: ltogp.histogram(frames, out=out, n_jobs=1),
+        "ltogp 2": lambda: ltogp.histogram(frames, out=out, n_jobs=2),
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in runs}
 
-    def run(n_threads: int) -> None:
-        _threads.run(lambda i: kernel(arrays[i], times), [(i,) for i in range(8)], n_threads)
+    def round_of_all() -> None:
+        for name, run in runs.items():
+            start = perf_counter()
+            run()
+            seconds[name].append(perf_counter() - start)
 
-    compare(
-        f"control: a {kind} loop in the L1 cache",
-        lambda: run(2),
-        lambda: run(1),
-        names="two threads | one",
-        per=(8, 8),
-        unit="us/piece",
-        rounds=30,
-        speedup=True,
-        goal="what this machine gives",
+    benchmark.group = "ltogp: two threads and a control, one and two"
+    benchmark.pedantic(round_of_all, rounds=40, warmup_rounds=2)
+    one, two, ours, both = (np.array(seconds[name][2:]) for name in runs)
+    gain, given = ours / both, one / two
+    ratio = f"{median(gain / given):7.3g} x the control, at least 0.97"
+    title = f"gain by two threads, into a {into} array"
+    lines.append(
+        f"{title:<44}{f'ltogp | a {kind} loop in L1':<33}{median(gain):9.4g} | {median(given):<19.4g}{ratio}"
     )
 
 
