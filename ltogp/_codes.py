@@ -1,4 +1,4 @@
-"""Codes from vectors of pixels: bit planes of any templates of three taps, bytes of other ones than "ltogp".
+"""Codes from vectors of pixels: bit planes, and bytes of templates of three taps.
 
 A vector is what a cache line holds, 64 pixels of uint8 or 16 of float32. Comparing two gives a bit for each.
 On a processor with shorter vectors LLVM takes several.
@@ -70,7 +70,8 @@ def three_planes(padded, n_rows, stride, width, steps, planes):
     """As `code_planes`, of templates of three taps each: see `steps_of`.
 
     `while`, not `for`: where LLVM cannot count the rows it does not unroll, which for 16 of them takes longer
-    to prepare than it saves (lbp 2.5 -> 2.0 µs).
+    to prepare than it saves: "lbp" 2.5 -> 1.8 µs a frame of 128 x 128. All eight templates of one vector after
+    each other took 3.0, and vectors of 32 bytes as long as these of 64.
     """
     for k in range(uintp(8)):
         s0, s1, s2 = uintp(steps[k, 0]), uintp(steps[k, 1]), uintp(steps[k, 2])

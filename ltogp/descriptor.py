@@ -67,7 +67,9 @@ def encode(
         minus centre, :math:`a_k - c`, the classic LBP on the square neighbourhood. "central": second
         differences across the pixel, :math:`a_k - 2 c + a_{k+4}`, each of four directions twice. An array:
         bit k is ``scipy.ndimage.correlate(image, templates[k]) >= 0``; `radius` must then stay 1. All but
-        "ltogp" are computed in float64, in the order of a template's elements.
+        "ltogp" are computed in float64, in the order of a template's elements. Where images of bool, uint8 or
+        uint16 meet names, or eight templates of at most three small integers each, that is done in integers:
+        with the same result, and nearly as fast as the default.
 
         The paper shows its eight templates only as a picture (Fig. 2), and "ltogp" is our reading of it: +1
         at the centre, -2 one step and +1 two steps away. It is the one that gives eight different
