@@ -70,8 +70,8 @@ def three_planes(padded, n_rows, stride, width, steps, planes):
     """As `code_planes`, of templates of three taps each: see `steps_of`.
 
     `while`, not `for`: where LLVM cannot count the rows it does not unroll, which for 16 of them takes longer
-    to prepare than it saves: "lbp" 2.5 -> 1.8 µs a frame of 128 x 128. All eight templates of one vector after
-    each other took 3.0, and vectors of 32 bytes as long as these of 64.
+    to prepare than it saves: "lbp" 2.5 -> 1.8 µs a frame of 128 x 128. All eight templates of one vector
+    after each other took 3.0, and vectors of 32 bytes as long as these of 64.
     """
     for k in range(uintp(8)):
         s0, s1, s2 = uintp(steps[k, 0]), uintp(steps[k, 1]), uintp(steps[k, 2])
