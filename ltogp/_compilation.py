@@ -12,11 +12,12 @@ import numpy as np
 from llvmlite.binding import get_host_cpu_features  # type: ignore[import-untyped]
 from numba import config, njit, types
 
-from ltogp import _kernels, _planes, _windows
+from ltogp import _codes, _kernels, _planes, _windows
 
 # What `_planes.py` needs, as LLVM names it.
 _BITS = ("avx512vpopcntdq", "avx512bw")
 compile_lock = Lock()
+_kept: list[Any] = []  # whose code the kernels in `_ready` are
 _ready: dict[tuple[str, np.dtype, bool], Callable[..., int]] = {}
 
 
@@ -55,7 +56,7 @@ def _compiled(name: str, dtype: np.dtype, options: bool) -> Callable[..., int]:
     sources = types.Array(types.intp, 1, "C", readonly=True)
     weights = types.Array(types.float64, 1, "C", readonly=True)
     piece, blocks = types.UniTuple(n, 4), types.UniTuple(pairs, 2)
-    geometry = types.Tuple((sources, sources, n, pairs, weights, number))
+    geometry = types.Tuple((sources, sources, n, pairs, weights, types.boolean, number))
     table = types.Array(types.uint8, 1, "C", readonly=True) if options else types.none
     mask = types.Array(types.uint8, 3, "A", readonly=True, aligned=False) if options else types.none
     if name == "encode":
@@ -82,19 +83,22 @@ def _compile(function: Callable[..., int], signature: tuple[Any, ...]) -> Callab
         # Numba names a kernel's file in the cache after this, and looks for changes only in the source file
         # of the kernel itself: those that it calls may be in the other one.
         function.__qualname__ = f"{function.__name__}_{_digest()}"
-        return njit(signature, nogil=True, cache=True)(function)
+        kernel = njit(signature, nogil=True, cache=True)(function)
     # A RuntimeError if no folder can be written, an OSError if it can but is full.
     except (RuntimeError, OSError) as error:
         kernel = njit(signature, nogil=True)(function)
         _warn_once(str(error))
-    return kernel
+    _kept.append(kernel)
+    # What it is called with is checked and of this signature, so that Numba need not look for one: 0.6 µs.
+    (compiled_kernel,) = kernel.overloads.values()
+    return compiled_kernel.entry_point
 
 
 @cache
 def _digest() -> str:
     """Of the sources of all kernels."""
     sources = sha256()
-    for module in (_kernels, _planes, _windows):
+    for module in (_codes, _kernels, _planes, _windows):
         loader: Any = module.__loader__  # which reads from a zip file, too
         sources.update(loader.get_data(module.__file__))
     return sources.hexdigest()[:16]

@@ -3,10 +3,11 @@
 from fractions import Fraction
 from functools import lru_cache
 from itertools import pairwise
-from math import floor
+from math import floor, gcd
 from typing import Any, NamedTuple
 
 import numpy as np
+from numba import config
 from numpy.typing import NDArray
 
 
@@ -18,6 +19,7 @@ class Geometry(NamedTuple):
     reach: int  # of the templates, in pixels
     taps: NDArray[np.intp]  # (m, 3): direction, row and column of each weight
     weights: NDArray[np.float64]
+    three: bool  # whether taps and weights are those of `three_taps`
     limit: Any  # the largest pixel that may be
 
 
@@ -46,6 +48,38 @@ def border_sources(n: int, reach: int, mode: str) -> NDArray[np.intp]:
     i = i.astype(np.intp)
     i.flags.writeable = False
     return i
+
+
+def three_taps(
+    taps: NDArray[np.intp], weights: NDArray[np.float64], dtype: np.dtype
+) -> tuple[NDArray[np.intp], NDArray[np.float64]] | None:
+    """Return three taps for each template, or None if there are more, or sums in twice the bits overflow.
+
+    Weights have no common divisor and the smallest is the last: 1, 1, -2 of a second difference. A first
+    difference is twice itself, a + a - 2c, so that it is computed in the same way. Numbers that are not
+    integers are left as they are, because float64 rounds their sums.
+    """
+    if config.DISABLE_JIT or dtype.kind == "f" or not 1 <= len(weights) <= 24:
+        return None
+    own: list[list[tuple[float, list[int]]]] = [[] for _ in range(8)]
+    for weight, tap in zip(weights.tolist(), taps.tolist(), strict=True):
+        own[tap[0]].append((weight, tap))
+    bits = 8 * dtype.itemsize
+    # What |weights| may add up to; of uint8 one less, because each must fit 8 bits.
+    most = (1 << (2 * bits - 1)) // (1 << bits) - (bits == 8)
+    rows: list[tuple[float, list[int]]] = []
+    for template in own:
+        template.sort(reverse=True)
+        w, where = [weight for weight, _ in template], [tap for _, tap in template]
+        if len(w) > 3 or sum(map(abs, w)) > most or not all(map(float.is_integer, w)):
+            return None
+        divisor = gcd(*map(int, w)) or 1
+        w = [x / divisor for x in w]
+        if w == [1, -1]:
+            w, where = [1, 1, -2], [where[0], where[0], where[1]]
+        missing = 3 - len(w)
+        rows += zip(w + [0.0] * missing, where + [[0, 0, 0]] * missing, strict=True)
+    return np.array([where for _, where in rows], np.intp), np.array([w for w, _ in rows], np.float64)
 
 
 @lru_cache(64)

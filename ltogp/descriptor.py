@@ -23,7 +23,7 @@ from ltogp._checks import (
     check_templates,
     largest,
 )
-from ltogp._geometry import Geometry, block_length, block_ranges, border_sources, split_work
+from ltogp._geometry import Geometry, block_length, block_ranges, border_sources, split_work, three_taps
 from ltogp._mapping import mapping_bins
 
 # Integers up to here are exact in float32.
@@ -67,7 +67,9 @@ def encode(
         minus centre, :math:`a_k - c`, the classic LBP on the square neighbourhood. "central": second
         differences across the pixel, :math:`a_k - 2 c + a_{k+4}`, each of four directions twice. An array:
         bit k is ``scipy.ndimage.correlate(image, templates[k]) >= 0``; `radius` must then stay 1. All but
-        "ltogp" are computed in float64, in the order of a template's elements.
+        "ltogp" are computed in float64, in the order of a template's elements. Where images of bool, uint8 or
+        uint16 meet names, or eight templates of at most three small integers each, that is done in integers:
+        with the same result, and nearly as fast as the default.
 
         The paper shows its eight templates only as a picture (Fig. 2), and "ltogp" is our reading of it: +1
         at the centre, -2 one step and +1 two steps away. It is the one that gives eight different
@@ -286,6 +288,15 @@ def histogram_of(
     """As `histogram`; errors call the images `name`."""
     channels, shape = check_images(images, name, channel_axis, stacklevel=5)
     height, width = shape[-2:]
+    if (
+        (mask is normalize is channel_axis is out is None)
+        and (templates is None or type(templates) is str)
+        and (type(mapping) is str and mapping == "default" and type(overlap) is float and overlap == 0)
+        and (type(radius) is int and type(blocks) is tuple and len(blocks) == 2)
+        and (height * width <= EXACT and check_n_jobs(n_jobs, prod(shape)) == 1)
+    ):
+        counts = _plain_counts(channels[name], *blocks, radius, mode, templates, name)
+        return counts if len(shape) == 3 else counts[0]
     by, bx = check_blocks(blocks, height, width)
     overlap, radii, norm = check_overlap(overlap), check_radii(radius), check_normalize(normalize)
     _, n_bins = mapping_bins(mapping)
@@ -306,6 +317,34 @@ def histogram_of(
     if norm:
         normalize_blocks(flat, n_bins, norm, threads)
     return out
+
+
+def _plain_counts(
+    stack: NDArray[Any], by: int, bx: int, radius: int, mode: str, templates: str | None, name: str
+) -> NDArray[np.float32]:
+    """As `histogram` of a stack of images, without options and on this thread.
+
+    That is how one small image after the other is described, and there each of the steps in `histogram_of`
+    and `count_channel` is felt: 16.2 µs for one of 128 x 128, and 12.5 this way.
+    """
+    where, geometry, simple, n = _plain_plan(*stack.shape[1:], stack.dtype, by, bx, radius, mode, templates)
+    planes = simple and _compilation.counts_bits()
+    kernel = _compilation.compiled("planes" if planes else "histogram", stack.dtype)
+    counts = np.empty((len(stack), n), np.float32)
+    bad = kernel(stack, (0, len(stack), 0, by), where, geometry, counts, 0, None, None)
+    check_finite([bad], stack, geometry[-1], name)
+    return counts
+
+
+@lru_cache(64, typed=True)  # for 8.0 and True are no numbers of blocks, though equal to some
+def _plain_plan(
+    height: int, width: int, dtype: np.dtype, by: int, bx: int, radius: int, mode: str, templates: str | None
+) -> tuple[tuple[NDArray[np.intp], NDArray[np.intp]], tuple[Any, ...], bool, int]:
+    """Return blocks and geometry as kernels take them, whether planes do, and how many counts there are."""
+    by, bx = check_blocks((by, bx), height, width)
+    geometry = geometry_of(height, width, check_radius(radius), mode, templates, dtype)
+    where = block_ranges(height, by, 1, 0.0), block_ranges(width, bx, 1, 0.0)
+    return where, tuple(geometry), geometry.three or not len(geometry.weights), by * bx * 256
 
 
 def encode_channel(
@@ -364,7 +403,8 @@ def count_channel(
     counts = out if cuts == 1 else np.empty((n_frames, len(geometries) * n_counts), np.float32)
 
     options = visible is not None or mapping != "default"
-    planes = not options and not len(geometries[0].weights) and _compilation.counts_bits()
+    simple = geometries[0].three or not len(geometries[0].weights)
+    planes = not options and simple and _compilation.counts_bits()
     kernel = _compilation.compiled("planes" if planes else "histogram", stack.dtype, options)
     table = bins if options else None
     mask = (NO_MASK if visible is None else visible) if options else None
@@ -396,15 +436,22 @@ def geometry_of(
 ) -> Geometry:
     """Return borders and templates, as kernels take them."""
     if isinstance(templates, str) or templates is None:
-        return _named_geometry(height, width, radius, mode, templates, dtype)
+        return _cached_geometry(height, width, radius, mode, templates, dtype)
+    if type(templates) is np.ndarray and templates.dtype.kind in "biuf":
+        described = (templates.tobytes(), templates.dtype, templates.shape)
+        return _cached_geometry(height, width, radius, mode, described, dtype)
     return _geometry(height, width, mode, dtype, *check_templates(templates, radius))
 
 
 @lru_cache(64)  # for calls with one small image, where every step before the kernel is felt
-def _named_geometry(
-    height: int, width: int, radius: int, mode: str, templates: str | None, dtype: np.dtype
+def _cached_geometry(
+    height: int, width: int, radius: int, mode: str, templates: str | tuple[Any, ...] | None, dtype: np.dtype
 ) -> Geometry:
-    return _geometry(height, width, mode, dtype, *check_templates(templates, radius))
+    weights: Any = templates
+    if isinstance(templates, tuple):
+        described, number, shape = templates
+        weights = np.frombuffer(described, number).reshape(shape)
+    return _geometry(height, width, mode, dtype, *check_templates(weights, radius))
 
 
 def _geometry(
@@ -417,7 +464,9 @@ def _geometry(
     reach: int,
 ) -> Geometry:
     rows, columns = border_sources(height, reach, mode), border_sources(width, reach, mode)
-    return Geometry(rows, columns, reach, taps, weights, largest(dtype, taps, weights))
+    limit, three = largest(dtype, taps, weights), three_taps(taps, weights, dtype)
+    taps, weights = three or (taps, weights)
+    return Geometry(rows, columns, reach, taps, weights, three is not None, limit)
 
 
 def normalize_blocks(out: NDArray[np.float32], n_bins: int, norm: int, threads: int) -> None:
