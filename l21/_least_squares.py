@@ -24,15 +24,19 @@ _BLOCK = 32
 # Sweeps between two Anderson steps.
 _SWEEPS = 5
 
+# What a sweep takes in Python, in multiplications.
+_OVERHEAD = 50_000
+
 
 def minimise(XT: Floats, H: Floats, T: Floats, W: Floats, enough: float) -> tuple[Floats, Floats | None]:
-    """W, from W, to an absolute gap of `enough`, and a feasible Λ where that isn't W's.
+    """W, from W, to an absolute gap of `enough`, and a feasible Λ where that isn't H ∘ (T - XW).
 
-    XT is (d, n), H (n, c) or, equal for all targets, (n, 1).
+    XT (d, n) holds the columns of X as rows; H is (n, c) or, equal for all targets, (n, 1).
     """
-    d, n = XT.shape
-    sweep, G = _sweep_of(XT, H, T), H * (T - XT.T @ W)
-    lower, best_dual, gaps = -np.inf, np.zeros_like(T), []
+    work = _OVERHEAD + 2.0 * XT.size * T.shape[1]  # of a sweep
+    most = work_of_newton(XT, T)
+    G: Floats = H * (T - XT.T @ W)
+    sweep, lower, best_dual, gaps = _sweep_of(XT, H, T), -np.inf, G, []
     while True:
         iterates = [(W, G)]
         for _ in range(_SWEEPS):
@@ -44,12 +48,13 @@ def minimise(XT: Floats, H: Floats, T: Floats, W: Floats, enough: float) -> tupl
             W, G, value = W_next, G_next, value_next
         dual = G / max(1.0, float(row_norms(XT @ G).max()))
         bound = float(np.vdot(dual, T) - 0.5 * (dual**2 / H).sum())
-        if bound > lower:
+        if not bound <= lower:
             lower, best_dual = bound, dual
         gaps.append(value - lower)
         if not gaps[-1] > enough:  # NaN too
             return W, None
-        if len(gaps) >= 4 and _sweeps_left(gaps, enough) * 2 * n * d * T.shape[1] > work_of_newton(XT, T):
+        sweeps = max(_SWEEPS * len(gaps), _sweeps_left(gaps, enough) if len(gaps) >= 4 else 0.0)
+        if sweeps * work > most:
             return semismooth_newton(XT, np.broadcast_to(H, T.shape), T, W, value, best_dual, enough)
 
 

@@ -24,7 +24,7 @@ from scipy.special import expit, xlogy
 
 from . import problem
 from ._blas import one_blas_thread
-from .problem import Floats, Matrix, check_problem, correlations, gap_of, residual, row_norms
+from .problem import Floats, Matrix, check_problem, correlations, row_norms
 from .solvers import L21Result
 
 
@@ -159,7 +159,7 @@ def solve_logistic(
 class _Loss(NamedTuple):
     """Loss as a function of Z = XW, minus its derivative, its second derivative; the dual objective of Λ.
 
-    The second derivative is (n, c) or, equal for all targets, (n, 1). `clip` brings Λ to where the dual
+    The second derivative is (n, c) or, equal for all targets, (n, 1). `clip` brings any Λ to where the dual
     objective is finite.
     """
 
@@ -236,60 +236,65 @@ def _newton(
     X: Matrix, Y: Floats, loss: _Loss, tol: float, max_iter: int, W0: Floats | None
 ) -> tuple[Floats, Floats, int, bool]:
     """W, Λ, the number of steps, and whether rounding ended them."""
-    from ._least_squares import minimise  # Numba, which nothing else here needs
-
     W, Z = np.zeros((X.shape[1], Y.shape[1])), np.zeros_like(Y)
     upper, lower = loss.value(Z), -np.inf
     if W0 is not None:
-        Z0 = -residual(X, np.zeros_like(Y), W0)
+        Z0 = -problem.residual(X, np.zeros_like(Y), W0)
         value = float(loss.value(Z0) + row_norms(W0).sum())
         if value < upper:  # neither infinite nor NaN
             W, Z, upper = W0.copy(), Z0, value
 
-    columns = _Columns(X)
-    best_dual, dual, n_iter, accuracy, last_upper = np.zeros_like(Y), None, 0, 0.1, np.inf
+    columns, best_dual, accuracy, n_iter = _Columns(X), np.zeros_like(Y), 0.1, 0
+    duals, improved = [loss.slope(Z)], True
     while True:
-        slope, improved = loss.slope(Z), False
         nearness = None
-        for candidate in (slope, dual):
-            if candidate is None:
-                continue
-            pull = row_norms(correlations(X, candidate))
-            feasible = candidate / max(1.0, float(pull.max()))
+        for dual in duals:
+            pull = row_norms(correlations(X, dual))
+            feasible = dual / max(1.0, float(pull.max()))
             bound = loss.dual(feasible)
-            if bound > lower or nearness is None:
-                nearness = pull
+            nearness = pull if bound > lower or nearness is None else nearness
             if bound > lower:
                 lower, best_dual, improved = bound, feasible, True
-        gap = gap_of(upper, lower)
-        if not improved and not upper < last_upper:
-            accuracy *= 0.1
-        stuck = accuracy < 1e-4
-        if gap <= tol or n_iter >= max_iter or stuck:
-            return W, best_dual, n_iter, stuck
+        gap = problem.gap_of(upper, lower)
+        accuracy = accuracy if improved else 0.1 * accuracy
+        if gap <= tol or n_iter >= max_iter or accuracy < 1e-4:
+            return W, best_dual, n_iter, accuracy < 1e-4
 
         # The rows of W that are not zero, and as many again of those that want to enter.
         used = row_norms(W) > 0.0
         size = max(2 * int(used.sum()), min(1000, max(100, 3 * len(Y))))
         wanted = np.argsort(-np.where(used, np.inf, nearness), kind="stable")[:size]
         rows = np.sort(wanted[used[wanted] | (nearness[wanted] > 1.0)])
-        XT, before_W = columns.take(rows), W[rows]
-        H = loss.curvature(Z)
-        H = np.maximum(H, max(1e-8 * float(H.max()), np.finfo(float).tiny))
-        after, dual = minimise(XT, H, Z + slope / H, before_W, accuracy * gap * upper)
-        dual = None if dual is None else loss.clip(dual)
-        Z_step = XT.T @ (after - before_W)
-        predicted = row_norms(after).sum() - row_norms(before_W).sum() - np.vdot(slope, Z_step)
-        last_upper, length = upper, 1.0
-        while length > 1e-8:
-            W_next = after if length == 1.0 else before_W + length * (after - before_W)
-            Z_next = XT.T @ W_next
-            value = float(loss.value(Z_next) + row_norms(W_next).sum())
-            if value <= upper + 0.1 * length * min(0.0, predicted):  # not NaN
-                W[rows], Z, upper = W_next, Z_next, value
-                break
-            length *= 0.5
-        n_iter += 1
+        W[rows], Z, value, dual = _step(columns.take(rows), loss, W[rows], Z, upper, accuracy * gap * upper)
+        improved, upper, n_iter = value < upper, value, n_iter + 1
+        duals = [loss.slope(Z)] if dual is None else [loss.slope(Z), dual]
+
+
+def _step(
+    XT: Floats, loss: _Loss, W: Floats, Z: Floats, upper: float, enough: float
+) -> tuple[Floats, Floats, float, Floats | None]:
+    """W, Z and objective after a Newton step from W, and the model's Λ where that isn't its slope.
+
+    The model is the loss to second order at Z = XW, plus the penalty; it is minimised to a gap of `enough`,
+    and the step halved until the objective, `upper` before, falls enough.
+    """
+    from ._least_squares import minimise  # Numba, which nothing else here needs
+
+    slope, H = loss.slope(Z), loss.curvature(Z)
+    H = np.maximum(H, max(1e-8 * float(H.max()), np.finfo(float).tiny))
+    after, dual = minimise(XT, H, Z + slope / H, W, enough)
+    step = after - W
+    predicted = row_norms(after).sum() - row_norms(W).sum() - float(np.vdot(slope, XT.T @ step))
+    dual = None if dual is None else loss.clip(dual)
+    length = 1.0
+    while length > 1e-8:
+        W_next = after if length == 1.0 else W + length * step
+        Z_next = XT.T @ W_next
+        value = float(loss.value(Z_next) + row_norms(W_next).sum())
+        if value <= upper + 0.1 * length * min(0.0, predicted):  # not NaN
+            return W_next, Z_next, value, dual
+        length *= 0.5
+    return W, Z, upper, dual  # no step that float64 can tell from the rounding
 
 
 class _Columns:
