@@ -41,21 +41,27 @@ def minimise(XT: Floats, H: Floats, T: Floats, W: Floats, enough: float) -> tupl
         iterates = [(W, G)]
         for _ in range(_SWEEPS):
             iterates.append(sweep(*iterates[-1]))
-        W, G = iterates[-1]
-        value, (W_next, G_next) = _value(W, G, H), _extrapolate(iterates)
-        value_next = _value(W_next, G_next, H)
-        if value_next < value:
-            W, G, value = W_next, G_next, value_next
-        dual = G / max(1.0, float(row_norms(XT @ G).max()))
-        bound = float(np.vdot(dual, T) - 0.5 * (dual**2 / H).sum())
+        W, G = min(iterates[-1], _extrapolate(iterates), key=lambda WG: _value(WG[0], WG[1], H))
+        dual, bound = _bound(XT, H, T, G)
+        if not _value(W, G, H) - max(lower, bound) > enough:  # NaN too
+            # G took its changes one by one; where weights of an extrapolation are large, it shows.
+            G = H * (T - XT.T @ W)
+            dual, bound = _bound(XT, H, T, G)
         if not bound <= lower:
             lower, best_dual = bound, dual
-        gaps.append(value - lower)
-        if not gaps[-1] > enough:  # NaN too
+        gaps.append(_value(W, G, H) - lower)
+        if not gaps[-1] > enough:
             return W, None
         sweeps = max(_SWEEPS * len(gaps), _sweeps_left(gaps, enough) if len(gaps) >= 4 else 0.0)
         if sweeps * work > most:
+            value = _value(W, G, H)
             return semismooth_newton(XT, np.broadcast_to(H, T.shape), T, W, value, best_dual, enough)
+
+
+def _bound(XT: Floats, H: Floats, T: Floats, G: Floats) -> tuple[Floats, float]:
+    """Λ, G made feasible, and its dual objective."""
+    dual = G / max(1.0, float(row_norms(XT @ G).max()))
+    return dual, float(np.vdot(dual, T) - 0.5 * (dual**2 / H).sum())
 
 
 def _sweep_of(XT: Floats, H: Floats, T: Floats) -> Callable[[Floats, Floats], tuple[Floats, Floats]]:

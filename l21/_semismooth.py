@@ -18,9 +18,6 @@ from scipy.linalg import blas, lapack
 from .newton import _cholesky
 from .problem import Floats, row_norms
 
-# Multiplications that a factorised Newton system may take; a larger one is left to conjugate gradients.
-_DIRECT = 2_000_000_000
-
 # What 40 Newton steps take in Python, in multiplications of a sweep.
 _OVERHEAD = 40_000_000
 
@@ -64,7 +61,7 @@ def semismooth_newton(
             except np.linalg.LinAlgError:
                 return best_W, best_dual
             Z_step = XT @ step
-            length = _length(T, H, W, sigma, dual, Z, step, Z_step)
+            length = _find_length(T, H, W, sigma, dual, Z, step, Z_step)
             dual, Z, steps = dual + length * step, Z + length * Z_step, steps + 1
         W = np.zeros_like(W)
         W[active] = W_active
@@ -82,10 +79,10 @@ def work_of_newton(XT: Floats, T: Floats) -> float:
     return _OVERHEAD + 40.0 * min(_assembled(n, c, min(d, n * c)), _by_features(n, c, min(d, n * c)))
 
 
-def _length(
+def _find_length(
     T: Floats, H: Floats, W: Floats, sigma: float, dual: Floats, Z: Floats, step: Floats, Z_step: Floats
 ) -> float:
-    """A length, at most 1, at which φ's slope along the step has at least halved, by safeguarded secants."""
+    """Find a length, at most 1, at which φ's slope along the step has at least halved."""
 
     def slope(length: float) -> float:
         V = W + sigma * (Z + length * Z_step)
@@ -113,7 +110,7 @@ def _newton_step(G: Floats, XA: Floats, a: Floats, A: Floats, D: Floats) -> Floa
     """(diag(D) + Σ_j (x_j ⊗ .)(a_j I + A_j A_jᵀ)(x_j ⊗ .)ᵀ)⁻¹ G, by the cheaper of two factorisations."""
     n, c = G.shape
     assembled, by_features = _assembled(n, c, len(XA)), _by_features(n, c, len(XA))
-    if by_features < assembled:
+    if 4.0 * by_features < assembled:  # the less accurate
         return _solve_by_features(G, XA, a, A, D)
     return _solve_assembled(G, XA, a, A, D)
 

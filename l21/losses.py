@@ -4,10 +4,10 @@ scikit-feature has both, as `ls_l21` and `ll_l21`. Here as there a feature's row
 or for none; γ stands on the loss, as in `solve`. A sample counts by the square of its distance, or by its
 log-odds, and not by its distance as in Eq. (4): compare `residuals` of the three.
 
-Both are solved by Newton steps on a working set of features, each by coordinate descent on the rows of W. For
-the squared loss this is the problem of scikit-learn's MultiTaskLasso, which works on all features: at a
-hundred times the critical γ it took 1.5 (warpPIE10P) to 20 times (ALLAML) as long, asked for our gap. For the
-logistic loss we found no such library for several columns of Y.
+Both are solved by Newton steps on a working set of features, each by coordinate descent on the rows of W or,
+where that would take longer, by a semismooth Newton method on the dual. The squared loss is the problem of
+scikit-learn's, celer's and skglm's MultiTaskLasso: `bench/bench_l21_squared.py` has them side by side. For
+the logistic loss we found no such library for several columns of Y.
 Everything but X is in float64.
 """
 
@@ -25,7 +25,7 @@ from scipy.special import expit, xlogy
 from . import problem
 from ._blas import one_blas_thread
 from .problem import Floats, Matrix, check_problem, correlations, row_norms
-from .solvers import L21Result
+from .solvers import L21Result, put_back
 
 
 def solve_squared(
@@ -36,6 +36,7 @@ def solve_squared(
     tol: float = 1e-6,
     max_iter: int | None = None,
     W0: ArrayLike | None = None,
+    sample_weight: ArrayLike | None = None,
 ) -> L21Result:
     """Minimise (γ/2)‖XW - Y‖_F² + ‖W‖_{2,1} over W, to a certified relative duality gap of `tol`.
 
@@ -57,6 +58,9 @@ def solve_squared(
         Most Newton steps; default 200.
     W0 : array (d, c), optional
         Where to start; one whose objective is above that of W = 0 is not used.
+    sample_weight : array (n,), optional
+        v_i >= 0, for Σ_i γ v_i ‖(XW - Y)_i‖² / 2 + ‖W‖_{2,1}: v_i = 2 is the sample twice. Weight 0 leaves it
+        out: its row of the dual is 0, its residual NaN.
 
     Returns
     -------
@@ -66,8 +70,9 @@ def solve_squared(
     Raises
     ------
     ValueError
-        On NaN, infinity or masked entries, shapes that don't match, gamma <= 0. Where the largest entry of X
-        or Y is not between 1e-60 and 1e60, or gamma not between 1e-120 and 1e120.
+        On NaN, infinity or masked entries, shapes that don't match, gamma <= 0, negative weights or all 0.
+        Where the largest entry of X or Y is not between 1e-60 and 1e60, or gamma, a weight above 0 or their
+        product not between 1e-120 and 1e120.
 
     Warns
     -----
@@ -86,7 +91,8 @@ def solve_squared(
     3
     """
     X, Y, radius = check_problem(X, Y, gamma)
-    return _solve(_squared, X, Y, radius, problem.exponent(Y), tol, max_iter, W0)
+    X, Y, radius, kept = problem.leave_out(X, Y, radius, sample_weight)
+    return put_back(_solve(_squared, X, Y, radius, problem.exponent(Y), tol, max_iter, W0), kept)
 
 
 def solve_logistic(
@@ -97,6 +103,7 @@ def solve_logistic(
     tol: float = 1e-6,
     max_iter: int | None = None,
     W0: ArrayLike | None = None,
+    sample_weight: ArrayLike | None = None,
 ) -> L21Result:
     """Minimise γ Σ_ik log(1 + exp(-s_ik (XW)_ik)) + ‖W‖_{2,1}, s = 2Y - 1, to a certified gap of `tol`.
 
@@ -121,6 +128,9 @@ def solve_logistic(
         Most Newton steps; default 200.
     W0 : array (d, c), optional
         Where to start; one whose objective is above that of W = 0 is not used.
+    sample_weight : array (n,), optional
+        v_i >= 0, for γ Σ_ik v_i log(1 + exp(-s_ik (XW)_ik)) + ‖W‖_{2,1}: v_i = 2 is the sample twice. Weight
+        0 leaves it out: its row of the dual is 0, its residual NaN.
 
     Returns
     -------
@@ -131,8 +141,9 @@ def solve_logistic(
     Raises
     ------
     ValueError
-        On Y other than 0 and 1, NaN, infinity or masked entries, shapes that don't match, gamma <= 0. Where
-        the largest entry of X is not between 1e-60 and 1e60, or gamma not between 1e-120 and 1e120.
+        On Y other than 0 and 1, NaN, infinity or masked entries, shapes that don't match, gamma <= 0,
+        negative weights or all 0. Where the largest entry of X is not between 1e-60 and 1e60, or gamma, a
+        weight above 0 or their product not between 1e-120 and 1e120.
 
     Warns
     -----
@@ -153,19 +164,21 @@ def solve_logistic(
     X, Y, radius = check_problem(X, Y, gamma)
     if not np.isin(Y, (0.0, 1.0)).all():
         raise ValueError("Y needs to be 0 and 1 for the logistic loss: one-hot classes, or labels")
-    return _solve(_logistic, X, Y, radius, 0, tol, max_iter, W0)
+    X, Y, radius, kept = problem.leave_out(X, Y, radius, sample_weight)
+    return put_back(_solve(_logistic, X, Y, radius, 0, tol, max_iter, W0), kept)
 
 
 class _Loss(NamedTuple):
     """Loss as a function of Z = XW, minus its derivative, its second derivative; the dual objective of Λ.
 
-    The second derivative is (n, c) or, equal for all targets, (n, 1). `clip` brings any Λ to where the dual
-    objective is finite.
+    The second derivative is (n, c) or, equal for all targets, (n, 1). It is at least `damping` times what
+    makes the quadratic model an upper bound of the loss. `clip` brings any Λ to where the dual objective is
+    finite.
     """
 
     value: Callable[[Floats], float]
     slope: Callable[[Floats], Floats]
-    curvature: Callable[[Floats], Floats]
+    curvature: Callable[[Floats, float], Floats]
     dual: Callable[[Floats], float]
     clip: Callable[[Floats], Floats]
 
@@ -175,7 +188,7 @@ def _squared(Y: Floats, radius: Floats) -> _Loss:
     return _Loss(
         value=lambda Z: float(0.5 * ((roots * (Y - Z)) ** 2).sum()),
         slope=lambda Z: weights * (Y - Z),
-        curvature=lambda Z: weights,
+        curvature=lambda Z, damping: weights,
         dual=lambda dual: float(np.vdot(dual, Y) - 0.5 * ((dual / roots) ** 2).sum()),
         clip=lambda dual: dual,
     )
@@ -188,10 +201,15 @@ def _logistic(Y: Floats, radius: Floats) -> _Loss:
         t = np.clip(signs * dual / weights, 0.0, 1.0)
         return float(-(weights * (xlogy(t, t) + xlogy(1.0 - t, 1.0 - t))).sum())
 
+    def curvature(Z: Floats, damping: float) -> Floats:
+        # The bound is Jaakkola & Jordan's (2000).
+        size = np.maximum(np.abs(Z), 1e-3)
+        return weights * np.maximum(expit(Z) * expit(-Z), damping * np.tanh(0.5 * size) / (2.0 * size))
+
     return _Loss(
         value=lambda Z: float((weights * np.logaddexp(0.0, -signs * Z)).sum()),
         slope=lambda Z: weights * (Y - expit(Z)),
-        curvature=lambda Z: weights * expit(Z) * expit(-Z),
+        curvature=curvature,
         dual=dual_value,
         clip=lambda dual: signs * np.clip(signs * dual, 0.0, weights),
     )
@@ -218,6 +236,8 @@ def _solve(
         W, dual = W * 2.0 ** (y - x), dual * 2.0**-x
         Z = -problem.residual(X, np.zeros_like(Y), W)
         upper = float(loss.value(Z) + row_norms(W).sum())
+        if not upper <= loss.value(np.zeros_like(Y)):
+            W, Z, upper = np.zeros_like(W), np.zeros_like(Y), loss.value(np.zeros_like(Y))
         gap = problem.gap_of(upper, loss.dual(dual))
         residuals = row_norms(loss.slope(Z)) / radius
     if gap > tol:
@@ -244,44 +264,49 @@ def _newton(
         if value < upper:  # neither infinite nor NaN
             W, Z, upper = W0.copy(), Z0, value
 
-    columns, best_dual, accuracy, n_iter = _Columns(X), np.zeros_like(Y), 0.1, 0
-    duals, improved = [loss.slope(Z)], True
+    columns, best_dual, accuracy, damping, n_iter = _Columns(X), np.zeros_like(Y), 0.1, 0.0, 0
+    duals: list[Floats] = [loss.slope(Z)]
+    improved, gap = True, np.inf
     while True:
-        nearness = None
-        for dual in duals:
+        for k, dual in enumerate(duals):
             pull = row_norms(correlations(X, dual))
             feasible = dual / max(1.0, float(pull.max()))
             bound = loss.dual(feasible)
-            nearness = pull if bound > lower or nearness is None else nearness
+            if k == 0 or bound > lower:
+                nearness = pull
             if bound > lower:
                 lower, best_dual, improved = bound, feasible, True
-        gap = problem.gap_of(upper, lower)
-        accuracy = accuracy if improved else 0.1 * accuracy
-        if gap <= tol or n_iter >= max_iter or accuracy < 1e-4:
-            return W, best_dual, n_iter, accuracy < 1e-4
+        last_gap, gap = gap, problem.gap_of(upper, lower)
+        if gap <= tol or n_iter >= max_iter or (not improved and accuracy < 1e-4):
+            return W, best_dual, n_iter, gap > tol and n_iter < max_iter
+        # Where the gap is Λ's, a model solved to a part of it moves W no more.
+        accuracy = 0.1 if gap <= 0.5 * last_gap else max(0.1 * accuracy, 1e-5)
 
         # The rows of W that are not zero, and as many again of those that want to enter.
         used = row_norms(W) > 0.0
         size = max(2 * int(used.sum()), min(1000, max(100, 3 * len(Y))))
         wanted = np.argsort(-np.where(used, np.inf, nearness), kind="stable")[:size]
         rows = np.sort(wanted[used[wanted] | (nearness[wanted] > 1.0)])
-        W[rows], Z, value, dual = _step(columns.take(rows), loss, W[rows], Z, upper, accuracy * gap * upper)
+        W[rows], Z, value, other_dual, length = _step(
+            columns.take(rows), loss, W[rows], Z, upper, accuracy * gap * upper, damping
+        )
         improved, upper, n_iter = value < upper, value, n_iter + 1
-        duals = [loss.slope(Z)] if dual is None else [loss.slope(Z), dual]
+        damping = 0.1 * damping if length == 1.0 else min(1.0, max(1e-3, 10.0 * damping))
+        duals = [loss.slope(Z)] if other_dual is None else [loss.slope(Z), other_dual]
 
 
 def _step(
-    XT: Floats, loss: _Loss, W: Floats, Z: Floats, upper: float, enough: float
-) -> tuple[Floats, Floats, float, Floats | None]:
-    """W, Z and objective after a Newton step from W, and the model's Λ where that isn't its slope.
+    XT: Floats, loss: _Loss, W: Floats, Z: Floats, upper: float, enough: float, damping: float
+) -> tuple[Floats, Floats, float, Floats | None, float]:
+    """W, Z, objective after a Newton step, the model's Λ where that isn't its slope, the step's length.
 
     The model is the loss to second order at Z = XW, plus the penalty; it is minimised to a gap of `enough`,
     and the step halved until the objective, `upper` before, falls enough.
     """
     from ._least_squares import minimise  # Numba, which nothing else here needs
 
-    slope, H = loss.slope(Z), loss.curvature(Z)
-    H = np.maximum(H, max(1e-8 * float(H.max()), np.finfo(float).tiny))
+    slope, H = loss.slope(Z), loss.curvature(Z, damping)
+    H = np.maximum(H, max(1e-12 * float(H.max()), np.finfo(float).tiny))
     after, dual = minimise(XT, H, Z + slope / H, W, enough)
     step = after - W
     predicted = row_norms(after).sum() - row_norms(W).sum() - float(np.vdot(slope, XT.T @ step))
@@ -291,10 +316,12 @@ def _step(
         W_next = after if length == 1.0 else W + length * step
         Z_next = XT.T @ W_next
         value = float(loss.value(Z_next) + row_norms(W_next).sum())
-        if value <= upper + 0.1 * length * min(0.0, predicted):  # not NaN
-            return W_next, Z_next, value, dual
+        # Near the optimum the objective differs by its rounding only, where Λ still has digits to gain.
+        rounding = 1e-15 * upper if length == 1.0 else 0.0
+        if value <= upper + 0.1 * length * min(0.0, predicted) + rounding:  # not NaN
+            return W_next, Z_next, value, dual, length
         length *= 0.5
-    return W, Z, upper, dual  # no step that float64 can tell from the rounding
+    return W, Z, upper, dual, 0.0  # no step that float64 can tell from the rounding
 
 
 class _Columns:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from tqdm import tqdm
 
 from . import problem
@@ -42,7 +42,7 @@ class L21Result:
         Whether `gap` <= tol.
     residuals : array (n,), float64
         ‖(XW - Y)_i‖ for each sample: zero up to rounding for the samples that W fits, largest for outliers.
-        None from a solver of another loss.
+        NaN for samples of weight 0.
     """
 
     W: Floats
@@ -65,6 +65,7 @@ def solve(
     max_iter: int | None = None,
     time_limit: float | None = None,
     W0: ArrayLike | None = None,
+    sample_weight: ArrayLike | None = None,
 ) -> L21Result:
     """Minimise γ‖XW - Y‖_{2,1} + ‖W‖_{2,1} over W, to a certified relative duality gap of `tol`.
 
@@ -96,6 +97,9 @@ def solve(
         that), or another training fold, whose features and most of whose samples are the same:
         ``result = solve(X[train], Y[train], W0=result.W)`` from fold to fold. The gap is certified whatever
         W0 is; one whose objective is above that of W = 0 is not used.
+    sample_weight : array (n,), optional
+        s_i >= 0, for Σ_i γ s_i ‖(XW - Y)_i‖ + ‖W‖_{2,1}: s_i = 2 is the sample twice. Weight 0 leaves it out:
+        its row of the dual is 0, its residual NaN.
 
     Returns
     -------
@@ -105,8 +109,9 @@ def solve(
     Raises
     ------
     ValueError
-        On NaN, infinity or masked entries, shapes that don't match, gamma <= 0. Where the largest entry of X
-        or Y is not between 1e-60 and 1e60, or gamma not between 1e-120 and 1e120.
+        On NaN, infinity or masked entries, shapes that don't match, gamma <= 0, negative weights or all 0.
+        Where the largest entry of X or Y is not between 1e-60 and 1e60, or gamma, a weight above 0 or their
+        product not between 1e-120 and 1e120.
     TypeError
         On arrays that aren't real.
 
@@ -135,6 +140,7 @@ def solve(
     X, Y, radius = problem.check_problem(X, Y, gamma)
     if solver not in ("auto", "newton", "irls"):
         raise ValueError(f"solver needs to be 'auto', 'newton' or 'irls', got {solver!r}")
+    X, Y, radius, kept = problem.leave_out(X, Y, radius, sample_weight)
     W0 = problem.check_options(tol, max_iter, W0, (X.shape[1], Y.shape[1]))
     if time_limit is not None and not time_limit >= 0.0:
         raise ValueError(f"time_limit needs to be a number of seconds, at least 0, got {time_limit}")
@@ -175,7 +181,7 @@ def solve(
             ConvergenceWarning,
             stacklevel=2,
         )
-    return result
+    return put_back(result, kept)
 
 
 def path(
@@ -196,7 +202,8 @@ def path(
     progress : bool, optional
         Show a progress bar; by default only when standard error is a terminal.
     **options
-        Of `solve`: solver, tol, max_iter, time_limit (the last two for each γ), W0 for the smallest γ.
+        Of `solve`: solver, tol, max_iter, time_limit (the last two for each γ), W0 for the smallest γ,
+        sample_weight.
 
     Returns
     -------
@@ -247,6 +254,15 @@ def path(
             warnings.warn(f"gamma={gammas[i]:.6g}: {warning.message}", warning.category, stacklevel=2)
         W0 = results[i].W
     return [results[i] for i in range(len(gammas))]
+
+
+def put_back(result: L21Result, kept: NDArray[np.bool_] | None) -> L21Result:
+    """Give the samples that were left out a row of Λ, 0, and a residual, NaN."""
+    if kept is None:
+        return result
+    dual, residuals = np.zeros((len(kept), result.dual.shape[1])), np.full(len(kept), np.nan)
+    dual[kept], residuals[kept] = result.dual, result.residuals
+    return replace(result, dual=dual, residuals=residuals)
 
 
 def _run_near_one(
