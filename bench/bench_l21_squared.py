@@ -7,10 +7,10 @@ GitHub), min_W ½‖Y - XW‖_F² + λ‖W‖_{2,1} on its simulated data: 306 s
 correlate by 0.3, 20 tasks or 1, 30 % of the rows of W non-zero, noise a third of the signal's length.
 
 What each solver is asked for is the loosest tolerance at which its W is certified to a relative gap of 1e-6,
-by the lower bound of a solution to 1e-9: scikit-learn and celer stop at a gap of tol ‖Y‖², which is set to 1e-6
-of the optimum; skglm at a distance to optimality, for which powers of ten are tried. The lines below
-pytest-benchmark's tables are the medians of ratios of neighbours in time: ours, theirs, ours, theirs. One BLAS
-thread, as `solve_squared` always has.
+by the lower bound of a solution to 1e-9: scikit-learn and celer stop at a gap of tol ‖Y‖², which is set to
+1e-6 of the optimum; skglm at a distance to optimality, for which powers of ten are tried. The lines below
+pytest-benchmark's tables are medians of the ratios of neighbours in time: ours, theirs, ours, theirs. One
+BLAS thread, as `solve_squared` always has.
 """
 
 import warnings
