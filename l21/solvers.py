@@ -18,6 +18,9 @@ from .irls import irls
 from .newton import newton
 from .problem import Floats, Matrix, row_norms
 
+# Multiplications of all steps of IRLS that a problem is worth that Newton's method did not solve.
+_IRLS_WORK = 2e10
+
 
 @dataclass(frozen=True)
 class L21Result:
@@ -83,9 +86,10 @@ def solve(
         Weight of the loss; an array gives each sample its own. Nie et al. put theirs on the other term: it is
         1/γ.
     solver : {"auto", "newton", "irls"}
-        "newton", the default, is a semismooth-Newton augmented Lagrangian on the dual, on a working set of
-        features. "irls" is the algorithm of Nie et al.: iteratively reweighted least squares, here with one
-        n x n Cholesky and one weighted Gram matrix a step. It is slow near the optimum.
+        "newton" is a semismooth-Newton augmented Lagrangian on the dual, on a working set of features; "auto"
+        goes on with "irls" where that ends above `tol` on a small problem and max_iter isn't given. "irls" is
+        the algorithm of Nie et al.: iteratively reweighted least squares, here with one n x n Cholesky and
+        one weighted Gram matrix a step. It is slow near the optimum.
     tol : float, default 1e-6
         Relative duality gap to stop at.
     max_iter : int, optional
@@ -156,11 +160,15 @@ def solve(
                 W0 = None
             most = max_iter or most
             W, dual, n_iter = _run_near_one(algorithm, X, Y, radius, tol, most, deadline, W0)
-            upper = problem.primal(X, Y, W, radius)
-            gap = problem.gap_of(upper, float(np.vdot(dual, Y)))
+            gap = problem.gap_of(problem.primal(X, Y, W, radius), float(np.vdot(dual, Y)))
             if W0 is not None and gap > tol and n_iter < most and time.perf_counter() < deadline:
                 # From a W0 of another order of magnitude the solver may not get away: once more without.
                 W, dual, more = _run_near_one(algorithm, X, Y, radius, tol, most - n_iter, deadline, None)
+                n_iter += more
+                gap = problem.gap_of(problem.primal(X, Y, W, radius), float(np.vdot(dual, Y)))
+            name = algorithm.__name__
+            if solver == "auto" and max_iter is None and gap > tol:
+                W, dual, more, name = _go_on_with_irls(X, Y, radius, tol, deadline, W, dual)
                 n_iter += more
             limited = n_iter >= most or time.perf_counter() >= deadline
             residuals = row_norms(problem.residual(X, Y, W))
@@ -170,7 +178,7 @@ def solve(
             if not np.vdot(dual, Y) >= np.vdot(result.dual, Y):
                 dual = result.dual
             gap = problem.gap_of(upper, float(np.vdot(dual, Y)))
-            result = L21Result(W, upper, gap, dual, n_iter, algorithm.__name__, gap <= tol, residuals)
+            result = L21Result(W, upper, gap, dual, n_iter, name, gap <= tol, residuals)
     if not result.converged:
         from sklearn.exceptions import ConvergenceWarning
 
@@ -254,6 +262,23 @@ def path(
             warnings.warn(f"gamma={gammas[i]:.6g}: {warning.message}", warning.category, stacklevel=2)
         W0 = results[i].W
     return [results[i] for i in range(len(gammas))]
+
+
+def _go_on_with_irls(
+    X: Matrix, Y: Floats, radius: Floats, tol: float, deadline: float, W: Floats, dual: Floats
+) -> tuple[Floats, Floats, int, str]:
+    """W and Λ, the better ones of Newton's and IRLS's; the steps that took, and whose W it is.
+
+    On a few small problems Newton's method crawls along the spheres ‖Λ_i‖ = γ: 2 of 600 that were badly
+    scaled at random ended at gaps of 7e-6 and 1e-2 after 1000 steps, and IRLS solves both in 500.
+    """
+    steps = int(min(1000.0, _IRLS_WORK / (len(Y) ** 2 * X.shape[1])))
+    if steps < 50 or time.perf_counter() >= deadline:
+        return W, dual, 0, "newton"
+    other_W, other_dual, n_iter = _run_near_one(irls, X, Y, radius, tol, steps, deadline, None)
+    better = problem.primal(X, Y, other_W, radius) < problem.primal(X, Y, W, radius)
+    dual = other_dual if np.vdot(other_dual, Y) > np.vdot(dual, Y) else dual
+    return (other_W, dual, n_iter, "irls") if better else (W, dual, n_iter, "newton")
 
 
 def put_back(result: L21Result, kept: NDArray[np.bool_] | None) -> L21Result:
