@@ -15,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.linalg import blas, lapack
 
-from .newton import _cholesky
+from .newton import cholesky
 from .problem import Floats, row_norms
 
 # What 40 Newton steps take in Python, in multiplications of a sweep.
@@ -133,7 +133,7 @@ def _solve_assembled(G: Floats, XA: Floats, a: Floats, A: Floats, D: Floats) -> 
         for t in range(c):
             M[t * n : (t + 1) * n, t * n : (t + 1) * n] += P
     M[np.diag_indices(n * c)] += D.T.reshape(-1)
-    solution = lapack.dpotrs(_cholesky(M), G.T.reshape(-1), lower=1)[0]
+    solution = lapack.dpotrs(cholesky(M), G.T.reshape(-1), lower=1)[0]
     return solution.reshape(c, n).T
 
 
@@ -151,5 +151,5 @@ def _solve_by_features(G: Floats, XA: Floats, a: Floats, A: Floats, D: Floats) -
         S[p, :, p] = (XA / D[:, p]) @ XA.T
         for q in range(p + 1):
             S[p, each, q, each] += (1.0 / a if p == q else 0.0) - scaled[:, p] * scaled[:, q]
-    inner = lapack.dpotrs(_cholesky(S.reshape(c * k, c * k)), (XA @ first).T.reshape(-1), lower=1)[0]
+    inner = lapack.dpotrs(cholesky(S.reshape(c * k, c * k)), (XA @ first).T.reshape(-1), lower=1)[0]
     return first - (XA.T @ inner.reshape(c, k).T) / D
