@@ -295,14 +295,14 @@ def _preconditioner(XA: Floats, a: Floats, diagonal: Floats) -> Callable[[Floats
         F = np.sqrt(a)[:, None] * XA / np.sqrt(diagonal)
         M = blas.dsyrk(1.0, F.T, trans=1, lower=1)
         M[np.diag_indices(k)] += 1.0
-        L, root = _cholesky(M), np.sqrt(diagonal)[:, None]
+        L, root = cholesky(M), np.sqrt(diagonal)[:, None]
 
         def precondition(R: Floats) -> Floats:
             R = R / root
             return (R - F.T @ lapack.dpotrs(L, F @ R, lower=1)[0]) / root
 
     else:
-        L = _cholesky(_quadratic(XA, a, diagonal))
+        L = cholesky(_quadratic(XA, a, diagonal))
 
         def precondition(R: Floats) -> Floats:
             return lapack.dpotrs(L, R, lower=1)[0]
@@ -356,7 +356,7 @@ def _quadratic(XA: Floats, a: Floats, diagonal: Floats) -> Floats:
 def _solve_rank_one(G: Floats, P: Floats, XA: Floats, A: Floats, nonzero: NDArray, B: Floats) -> Floats:
     """With the columns x_j, 1_i in K and A_j, B_i in Z, the inner system is I + (KᵀP⁻¹K) ∘ (ZZᵀ)."""
     k, m = len(XA), len(XA) + len(B)
-    L = _cholesky(P)
+    L = cholesky(P)
     first = lapack.dpotrs(L, G, lower=1)[0]
     if m == 0:
         return first
@@ -367,7 +367,7 @@ def _solve_rank_one(G: Floats, P: Floats, XA: Floats, A: Floats, nonzero: NDArra
     S = blas.dsyrk(1.0, blas.dtrsm(1.0, L, K.T, lower=1), trans=1, lower=1)
     S *= blas.dsyrk(1.0, Z, lower=1)
     S[np.diag_indices(m)] += 1.0
-    weights = lapack.dpotrs(_cholesky(S), np.einsum("ij,ij->i", K @ first, Z), lower=1)[0]
+    weights = lapack.dpotrs(cholesky(S), np.einsum("ij,ij->i", K @ first, Z), lower=1)[0]
     return first - lapack.dpotrs(L, K.T @ (weights[:, None] * Z), lower=1)[0]
 
 
@@ -382,7 +382,7 @@ def _solve_assembled(G: Floats, P: Floats, XA: Floats, A: Floats, nonzero: NDArr
         blocks[k, :, k, :] += P.T
         for l in range(k, c):
             blocks[k, nonzero, l, nonzero] += B[:, k] * B[:, l]
-    solution = lapack.dpotrs(_cholesky(H), G.T.reshape(-1), lower=1)[0]
+    solution = lapack.dpotrs(cholesky(H), G.T.reshape(-1), lower=1)[0]
     return solution.reshape(c, n).T
 
 
@@ -409,12 +409,12 @@ def _solve_features(
             weights = (u if p == q else 0.0) - V[:, p] * V[:, q]
             S[p, :, q] = (XA * weights) @ XA.T
             S[p, each, q, each] += (1.0 / a if p == q else 0.0) - scaled[:, p] * scaled[:, q]
-    L = _cholesky(S.reshape(c * k, c * k))
+    L = cholesky(S.reshape(c * k, c * k))
     inner = lapack.dpotrs(L, (XA @ first).T.reshape(-1), lower=1)[0].reshape(c, k)
     return first - solve_samples(XA.T @ inner.T)
 
 
-def _cholesky(A: Floats) -> Floats:
+def cholesky(A: Floats) -> Floats:
     """Lower factor; the diagonal is raised until it exists. A stays as it was."""
     ridge = 0.0
     while True:

@@ -122,7 +122,7 @@ def critical_gamma(X: Matrix, Y: ArrayLike, sample_weight: ArrayLike | None = No
         One-hot classes, or targets.
     sample_weight : array (n,), optional
         For the problem with γ · sample_weight_i as the weight of sample i: its row of Ŷ has length
-        sample_weight_i.
+        sample_weight_i, at least 0.
 
     Returns
     -------
@@ -136,7 +136,7 @@ def critical_gamma(X: Matrix, Y: ArrayLike, sample_weight: ArrayLike | None = No
     0.25
     """
     X, Y, _ = check_problem(X, Y, 1.0)
-    weights = check_gamma(1.0 if sample_weight is None else sample_weight, len(Y), "sample_weight")
+    weights = check_sample_weight(sample_weight, len(Y))
     largest = float(row_norms(correlations(X, weights[:, None] * unit_rows(Y))).max())
     return 1.0 / largest if largest > 0.0 else float("inf")
 
@@ -286,6 +286,37 @@ def check_gamma(gamma: float | ArrayLike, n: int, name: str = "gamma") -> Floats
             f"got {extreme}: rescale X"
         )
     return np.array(np.broadcast_to(radius, n))
+
+
+def check_sample_weight(sample_weight: ArrayLike | None, n: int) -> Floats:
+    """One weight, at least 0, for each of n samples."""
+    weights = real_array("sample_weight", 1.0 if sample_weight is None else sample_weight).astype(np.float64)
+    if weights.ndim > 0 and weights.shape != (n,):
+        raise ValueError(
+            f"sample_weight has shape {weights.shape}; it needs to be ({n},), one weight for each sample"
+        )
+    weights = np.array(np.broadcast_to(weights, n))
+    bad = np.flatnonzero(~((weights >= 0.0) & (weights < np.inf)))
+    if len(bad):
+        raise ValueError(
+            f"sample_weight needs to be finite and at least 0, got {weights[bad[0]]} for sample {bad[0]}"
+        )
+    if not weights.any():
+        raise ValueError("sample_weight needs to be above 0 for at least one sample, all are 0")
+    check_gamma(weights[weights > 0.0], int(np.count_nonzero(weights)), "sample_weight")
+    return weights
+
+
+def leave_out(
+    X: Matrix, Y: Floats, radius: Floats, sample_weight: ArrayLike | None
+) -> tuple[Matrix, Floats, Floats, NDArray[np.bool_] | None]:
+    """X, Y, γ times the weights and a mask of the samples with a weight above 0; None where that is all."""
+    if sample_weight is None:
+        return X, Y, radius, None
+    weights = check_sample_weight(sample_weight, len(Y))
+    kept = weights > 0.0
+    radius = check_gamma(radius[kept] * weights[kept], int(np.count_nonzero(kept)), "gamma * sample_weight")
+    return (X, Y, radius, None) if kept.all() else (X[kept], Y[kept], radius, kept)
 
 
 def row_norms(A: Floats) -> Floats:

@@ -332,3 +332,17 @@ def test_masked_entries_are_refused():
         l21.one_hot(np.ma.array([1, 2], mask=[False, True]))
     with pytest.raises(ValueError, match="the dual has masked entries"):
         l21.feasible_dual(X, masked_Y)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_where_newton_crawls_irls_goes_on(seed):
+    """Repeated features, fewer than the samples without the repetition, at 5e7 times the critical γ."""
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((11, 6))
+    X, Y = np.concatenate([X, X], axis=1), np.eye(4)[rng.integers(0, 4, 11)]
+    gamma = 5e7 * l21.critical_gamma(X, Y)
+    result = l21.solve(X, Y, gamma)
+    assert result.gap <= 1e-6
+    assert l21.relative_gap(X, Y, result.W, result.dual, gamma) <= 2e-6
+    with pytest.warns(ConvergenceWarning, match="newton stopped"):
+        assert l21.solve(X, Y, gamma, solver="newton").gap > 1e-6
