@@ -156,7 +156,7 @@ def _count_on_planes(
         counts = np.empty(
             (last - first, len(radii) * rows_of_blocks * columns_of_blocks * n_bins), np.float32
         )
-        options = (radii, mode, templates, mapping, overlap, seen, 1)
+        options = (radii, mode, templates, mapping, overlap, seen, 0, 1)
         count_channel(images, (rows_of_blocks, columns_of_blocks), *options, counts, name)
         total = counts.sum(axis=0).astype(np.float64)
         with lock:  # integers: exact in float64, in any order
