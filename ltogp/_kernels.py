@@ -12,7 +12,7 @@ from numba import njit, types
 from numba.extending import overload
 from numpy import uintp
 
-from ltogp._blocks import finish, normalize_row, place, room, show, uncount_hidden
+from ltogp._blocks import finish, normalize_row, place, room, room_for_norms, show, soon, uncount_hidden, expect
 
 # A chunk has about this many pixels: it stays in the cache from the copy to the count.
 _CHUNK = 1 << 16
@@ -76,8 +76,8 @@ def histogram(frames, piece, blocks, geometry, out, o, options):
     counters = np.zeros(12 * 256, np.uint8)
     span = 1
     if options is not None:
-        table, mask, reaches, span, norm = options
-        n_bins, n_row, to, shown, seen = room(options, blocks, out, height * stride, frames.shape[2])
+        table, mask, reaches, span, _ = options
+        n_bins, n_row, to, shown, seen, norms = room(options, blocks, out, height * stride, frames.shape[2])
     bad = -1
     for t in range(t0, t1):
         above, bottom = 0, -1
@@ -99,7 +99,10 @@ def histogram(frames, piece, blocks, geometry, out, o, options):
                     else:
                         code_gradients(padded, n_rows, stride, reach, chunk)
                     first = o + b * len(edges) * 256
-                    count_row(chunk, words, n_rows, stride, edges, counters, new, out, t - t0, first, 256, None)
+                    next_ = (out, t - t0, first + 256)
+                    count_row(
+                        chunk, words, n_rows, stride, edges, counters, new, out, t - t0, first, 256, None, next_
+                    )
                     continue
                 if len(shown):
                     show(mask, t, y, n_rows, stride, shown, seen)
@@ -114,23 +117,25 @@ def histogram(frames, piece, blocks, geometry, out, o, options):
                     if len(shown):
                         hide(chunk, n_rows * stride, shown)
                     f, first = place(t - t0, o, b, k, len(bands), n_row, span)
+                    next_ = (out, t - t0, soon(o, b, k, blocks, n_bins, span))
                     if n_bins == 256:  # only codes for themselves
-                        count_row(chunk, words, n_rows, stride, edges, counters, new, to, f, first, 256, None)
+                        count_row(chunk, words, n_rows, stride, edges, counters, new, to, f, first, 256, None, next_)
                     else:
                         count_row(
-                            chunk, words, n_rows, stride, edges, counters, new, to, f, first, n_bins, table
+                            chunk, words, n_rows, stride, edges, counters, new, to, f, first, n_bins, table, next_
                         )
                     if len(shown):
                         uncount_hidden(seen, n_rows, edges, to, f, first, n_bins)
             if options is not None:
-                finish(options, piece, blocks, b, n_bins, to, out, t - t0, o)
+                finish(options, piece, blocks, b, n_bins, to, out, t - t0, o, norms, False)
     return bad
 
 
 def normalize(out, n_bins, norm):
     """Normalize each n_bins columns of `out`, as `_blocks.normalize_row` says."""
+    norms = room_for_norms()
     for f in range(out.shape[0]):
-        normalize_row(out, f, 0, out.shape[1] // n_bins, n_bins, norm)
+        normalize_row(out, f, 0, out.shape[1] // n_bins, n_bins, norm, norms, False)
     return -1
 
 
@@ -319,10 +324,11 @@ def hide(chunk, n, shown):
 
 
 @njit(forceinline=True)
-def count_row(chunk, words, n_rows, stride, edges, counters, new, out, f, first, n_bins, table):
+def count_row(chunk, words, n_rows, stride, edges, counters, new, out, f, first, n_bins, table, next_):
     """Count the blocks of a row of them, block j from column first + j * n_bins on."""
     for j in range(len(edges)):
         x0, x1 = edges[j, 0], edges[j, 1]
+        expect(next_[0], next_[1], next_[2] + j * n_bins, n_bins)
         count(chunk, words, n_rows, stride, x0, x1, counters, new, out, f, first + j * n_bins, n_bins, table)
 
 

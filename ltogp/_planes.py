@@ -22,7 +22,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic, models, register_model
 from numpy import uint64, uintp
 
-from ltogp._blocks import finish, place, room, show, uncount_hidden
+from ltogp._blocks import finish, place, room, show, soon, uncount_hidden, expect
 from ltogp._kernels import chunk_shape, fill_padded
 
 
@@ -41,7 +41,7 @@ def histogram(frames, piece, blocks, geometry, out, o, options):
     span = 1
     if options is not None:
         _, mask, reaches, span, _ = options
-        _, n_row, to, shown, seen = room(options, blocks, out, height * stride, width)
+        _, n_row, to, shown, seen, norms = room(options, blocks, out, height * stride, width)
     bad = -1
     for t in range(t0, t1):
         above, bottom = 0, -1
@@ -58,7 +58,8 @@ def histogram(frames, piece, blocks, geometry, out, o, options):
                 if options is None:
                     code_planes(padded, n_rows, stride, reach, width, planes)
                     first = o + b * len(edges) * 256
-                    count_row(planes, n_rows, edges, words, halves, new, out, t - t0, first)
+                    next_ = (out, t - t0, first + 256)
+                    count_row(planes, n_rows, edges, words, halves, new, out, t - t0, first, next_)
                     continue
                 if len(shown):
                     show(mask, t, y, n_rows, stride, shown, seen)
@@ -68,11 +69,12 @@ def histogram(frames, piece, blocks, geometry, out, o, options):
                     if len(shown):
                         hide_planes(planes, n_rows, stride, width, shown)
                     f, first = place(t - t0, o, b, k, len(bands), n_row, span)
-                    count_row(planes, n_rows, edges, words, halves, new, to, f, first)
+                    next_ = (out, t - t0, soon(o, b, k, blocks, 256, span))
+                    count_row(planes, n_rows, edges, words, halves, new, to, f, first, next_)
                     if len(shown):
                         uncount_hidden(seen, n_rows, edges, to, f, first, 256)
             if options is not None:
-                finish(options, piece, blocks, b, 256, to, out, t - t0, o)
+                finish(options, piece, blocks, b, 256, to, out, t - t0, o, norms, True)
     return bad
 
 
@@ -125,10 +127,11 @@ def hide_planes(planes, n_rows, stride, width, shown):
 
 
 @njit(forceinline=True)
-def count_row(planes, n_rows, edges, words, halves, new, out, f, first):
+def count_row(planes, n_rows, edges, words, halves, new, out, f, first, next_):
     """Count the blocks of a row of them, block j from column first + j * 256 of out[f] on."""
     for j in range(len(edges)):
         at, overwrite = first + j * 256, new
+        expect(next_[0], next_[1], next_[2] + j * 256, 256)
         for x in range(edges[j, 0], edges[j, 1], 64):
             x1 = min(x + 64, edges[j, 1])
             n = collect(planes, n_rows, x, x1, words)
