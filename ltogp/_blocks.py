@@ -49,7 +49,7 @@ def soon(o, b, k, blocks, n_bins, span):
     return o + (k * (len(blocks[0]) - span + 1) + b) * n_blocks * n_bins + (n_bins if span == 1 else 0)
 
 
-@njit
+@njit(forceinline=True)  # a call passes every field of every array, and counts references
 def finish(options, piece, blocks, b, n_bins, cells, out, f, o, norms, wide):
     """After band b, add its cells to the blocks they are part of, and normalize blocks that are complete."""
     _, _, reaches, span, norm = options

@@ -76,7 +76,7 @@ def histogram(frames, piece, blocks, geometry, out, o, options):
     counters = np.zeros(12 * 256, np.uint8)
     span = 1
     if options is not None:
-        table, mask, reaches, span, _ = options
+        table, mask, reaches, span, norm = options
         n_bins, n_row, to, shown, seen, norms = room(options, blocks, out, height * stride, frames.shape[2])
     bad = -1
     for t in range(t0, t1):
@@ -126,7 +126,7 @@ def histogram(frames, piece, blocks, geometry, out, o, options):
                         )
                     if len(shown):
                         uncount_hidden(seen, n_rows, edges, to, f, first, n_bins)
-            if options is not None:
+            if options is not None and (span > 1 or norm > 0):
                 finish(options, piece, blocks, b, n_bins, to, out, t - t0, o, norms, False)
     return bad
 

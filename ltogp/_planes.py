@@ -40,7 +40,7 @@ def histogram(frames, piece, blocks, geometry, out, o, options):
     words, halves = aligned(22 * 8, 0, _EMPTY), aligned(22 * 32, 0, _EMPTY)
     span = 1
     if options is not None:
-        _, mask, reaches, span, _ = options
+        _, mask, reaches, span, norm = options
         _, n_row, to, shown, seen, norms = room(options, blocks, out, height * stride, width)
     bad = -1
     for t in range(t0, t1):
@@ -73,7 +73,7 @@ def histogram(frames, piece, blocks, geometry, out, o, options):
                     count_row(planes, n_rows, edges, words, halves, new, to, f, first, next_)
                     if len(shown):
                         uncount_hidden(seen, n_rows, edges, to, f, first, 256)
-            if options is not None:
+            if options is not None and (span > 1 or norm > 0):
                 finish(options, piece, blocks, b, 256, to, out, t - t0, o, norms, True)
     return bad
 
