@@ -44,9 +44,9 @@ def place(f, o, b, k, n_bands, n_row, span):
 
 @njit
 def soon(o, b, k, blocks, n_bins, span):
-    """Return the column of `out` written next after the first block of band b is counted."""
+    """Return the column of `out` that is written three blocks after the first one of band b."""
     n_blocks = len(blocks[1]) - span + 1
-    return o + (k * (len(blocks[0]) - span + 1) + b) * n_blocks * n_bins + (n_bins if span == 1 else 0)
+    return o + (k * (len(blocks[0]) - span + 1) + b) * n_blocks * n_bins + (3 if span == 1 else 2) * n_bins
 
 
 @njit(forceinline=True)  # a call passes every field of every array, and counts references

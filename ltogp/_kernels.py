@@ -99,7 +99,7 @@ def histogram(frames, piece, blocks, geometry, out, o, options):
                     else:
                         code_gradients(padded, n_rows, stride, reach, chunk)
                     first = o + b * len(edges) * 256
-                    next_ = (out, t - t0, first + 256)
+                    next_ = (out, t - t0, first + 3 * 256)
                     count_row(
                         chunk, words, n_rows, stride, edges, counters, new, out, t - t0, first, 256, None, next_
                     )

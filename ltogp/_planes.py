@@ -58,7 +58,7 @@ def histogram(frames, piece, blocks, geometry, out, o, options):
                 if options is None:
                     code_planes(padded, n_rows, stride, reach, width, planes)
                     first = o + b * len(edges) * 256
-                    next_ = (out, t - t0, first + 256)
+                    next_ = (out, t - t0, first + 3 * 256)
                     count_row(planes, n_rows, edges, words, halves, new, out, t - t0, first, next_)
                     continue
                 if len(shown):
