@@ -12,7 +12,7 @@ import numpy as np
 from llvmlite.binding import get_host_cpu_features  # type: ignore[import-untyped]
 from numba import config, njit, types
 
-from ltogp import _blocks, _kernels, _planes
+from ltogp import _blocks, _kernels, _planes, _volumes
 
 # What `_planes.py` needs, as LLVM names it.
 _BITS = ("avx512vpopcntdq", "avx512bw")
@@ -63,6 +63,10 @@ def _compiled(name: str, dtype: np.dtype, options: bool) -> Callable[..., int]:
         return _compile(_kernels.encode, (frames, piece, geometry, codes, table if options else types.none))
     if name == "normalize":
         return _compile(_kernels.normalize, (types.float32[:, ::1], n, n))
+    if name == "volume":
+        counts = types.float32[:, ::1]
+        given = (sources, counts, table, mask, sources)
+        return _compile(_volumes.volume, (frames, piece, blocks, geometry, *given))
     count = _planes.histogram if name == "planes" else _kernels.histogram
     counts = types.float32[:, ::1]
     given = types.Tuple((table, mask, sources, n, n)) if options else types.none
@@ -91,7 +95,7 @@ def _compile(function: Callable[..., int], signature: tuple[Any, ...]) -> Callab
 def _digest() -> str:
     """Of the sources of all kernels."""
     sources = sha256()
-    for module in (_blocks, _kernels, _planes):
+    for module in (_blocks, _kernels, _planes, _volumes):
         loader: Any = module.__loader__  # which reads from a zip file, too
         sources.update(loader.get_data(module.__file__))
     return sources.hexdigest()[:16]
