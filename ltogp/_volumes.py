@@ -14,7 +14,7 @@ from ltogp._blocks import show, uncount_hidden
 from ltogp._kernels import chunk_shape, code_gradients, count_row, fill_padded, flip_of, hide
 
 # So many frames are copied and coded at once.
-FRAMES = 8
+FRAMES = 16
 
 
 def volume(frames, piece, blocks, geometry, times, out, table, mask, reaches):
