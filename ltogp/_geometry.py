@@ -72,22 +72,22 @@ def cells_of_blocks(
     it, nor are other overlaps, whose cells would be small and many.
     """
     step = 1 - Fraction(overlap).limit_denominator(10**6)
-    blocks = (block_ranges(height, by, 1, overlap), block_ranges(width, bx, 1, overlap))
+    bands, edges = block_ranges(height, by, 1, overlap), block_ranges(width, bx, 1, overlap)
     span = int(1 / step)
     if span * step == 1:
-        # Blocks as long as a cell that do not overlap.
-        cells = tuple(block_ranges(n, k + span - 1, 1, 0.0) for n, k in ((height, by), (width, bx)))
-        if _cost(cells) < _cost(blocks):
-            return span, *cells
-    return 1, *blocks
+        # Cells are blocks that do not overlap.
+        rows, columns = (block_ranges(n, k + span - 1, 1, 0.0) for n, k in ((height, by), (width, bx)))
+        if _cost(rows, columns) < _cost(bands, edges):
+            return span, rows, columns
+    return 1, bands, edges
 
 
-def _cost(ranges: tuple[NDArray[np.intp], ...]) -> float:
+def _cost(rows: NDArray[np.intp], columns: NDArray[np.intp]) -> float:
     """Return what counting takes: a histogram as much as 64 pixels; none may be empty."""
-    rows, columns = (np.diff(r)[:, 0] for r in ranges)
-    if not (rows.all() and columns.all()):
+    heights, widths = np.diff(rows), np.diff(columns)
+    if not (heights.all() and widths.all()):
         return np.inf
-    return float(64 * len(rows) * len(columns) + rows.sum() * columns.sum())
+    return float(64 * len(rows) * len(columns) + heights.sum() * widths.sum())
 
 
 def block_length(n: int, blocks: int, overlap: Any) -> Any:

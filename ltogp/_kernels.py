@@ -12,7 +12,17 @@ from numba import njit, types
 from numba.extending import overload
 from numpy import uintp
 
-from ltogp._blocks import finish, normalize_row, place, room, room_for_norms, show, soon, uncount_hidden, expect
+from ltogp._blocks import (
+    expect,
+    finish,
+    normalize_row,
+    place,
+    room,
+    room_for_norms,
+    show,
+    soon,
+    uncount_hidden,
+)
 
 # A chunk has about this many pixels: it stays in the cache from the copy to the count.
 _CHUNK = 1 << 16
@@ -99,10 +109,8 @@ def histogram(frames, piece, blocks, geometry, out, o, options):
                     else:
                         code_gradients(padded, n_rows, stride, reach, chunk)
                     first = o + b * len(edges) * 256
-                    next_ = (out, t - t0, first + 3 * 256)
-                    count_row(
-                        chunk, words, n_rows, stride, edges, counters, new, out, t - t0, first, 256, None, next_
-                    )
+                    where = (out, t - t0, first)
+                    count_row(chunk, words, n_rows, stride, edges, counters, new, where, where, 256, None)
                     continue
                 if len(shown):
                     show(mask, t, y, n_rows, stride, shown, seen)
@@ -117,13 +125,10 @@ def histogram(frames, piece, blocks, geometry, out, o, options):
                     if len(shown):
                         hide(chunk, n_rows * stride, shown)
                     f, first = place(t - t0, o, b, k, len(bands), n_row, span)
-                    next_ = (out, t - t0, soon(o, b, k, blocks, n_bins, span))
-                    if n_bins == 256:  # only codes for themselves
-                        count_row(chunk, words, n_rows, stride, edges, counters, new, to, f, first, 256, None, next_)
-                    else:
-                        count_row(
-                            chunk, words, n_rows, stride, edges, counters, new, to, f, first, n_bins, table, next_
-                        )
+                    where, then = (to, f, first), (out, t - t0, soon(o, b, k, blocks, n_bins, span))
+                    count_mapped(
+                        chunk, words, n_rows, stride, edges, counters, new, where, then, n_bins, table
+                    )
                     if len(shown):
                         uncount_hidden(seen, n_rows, edges, to, f, first, n_bins)
             if options is not None and (span > 1 or norm > 0):
@@ -324,11 +329,24 @@ def hide(chunk, n, shown):
 
 
 @njit(forceinline=True)
-def count_row(chunk, words, n_rows, stride, edges, counters, new, out, f, first, n_bins, table, next_):
-    """Count the blocks of a row of them, block j from column first + j * n_bins on."""
+def count_mapped(chunk, words, n_rows, stride, edges, counters, new, where, then, n_bins, table):
+    """As `count_row`, without the table if it maps codes to themselves."""
+    if n_bins == 256:
+        count_row(chunk, words, n_rows, stride, edges, counters, new, where, then, 256, None)
+    else:
+        count_row(chunk, words, n_rows, stride, edges, counters, new, where, then, n_bins, table)
+
+
+@njit(forceinline=True)
+def count_row(chunk, words, n_rows, stride, edges, counters, new, where, then, n_bins, table):
+    """Count the blocks of a row of them, n_bins columns each, from `where` (out, f, first) on.
+
+    `then` is where the result is written: there, or if those are cells to the blocks that they are part of.
+    """
+    out, f, first = where
     for j in range(len(edges)):
         x0, x1 = edges[j, 0], edges[j, 1]
-        expect(next_[0], next_[1], next_[2] + j * n_bins, n_bins)
+        expect(then[0], then[1], then[2] + (j + 3) * n_bins, n_bins)
         count(chunk, words, n_rows, stride, x0, x1, counters, new, out, f, first + j * n_bins, n_bins, table)
 
 

@@ -22,7 +22,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic, models, register_model
 from numpy import uint64, uintp
 
-from ltogp._blocks import finish, place, room, show, soon, uncount_hidden, expect
+from ltogp._blocks import expect, finish, place, room, show, soon, uncount_hidden
 from ltogp._kernels import chunk_shape, fill_padded
 
 
@@ -58,8 +58,8 @@ def histogram(frames, piece, blocks, geometry, out, o, options):
                 if options is None:
                     code_planes(padded, n_rows, stride, reach, width, planes)
                     first = o + b * len(edges) * 256
-                    next_ = (out, t - t0, first + 3 * 256)
-                    count_row(planes, n_rows, edges, words, halves, new, out, t - t0, first, next_)
+                    where = (out, t - t0, first)
+                    count_row(planes, n_rows, edges, words, halves, new, where, where)
                     continue
                 if len(shown):
                     show(mask, t, y, n_rows, stride, shown, seen)
@@ -69,8 +69,8 @@ def histogram(frames, piece, blocks, geometry, out, o, options):
                     if len(shown):
                         hide_planes(planes, n_rows, stride, width, shown)
                     f, first = place(t - t0, o, b, k, len(bands), n_row, span)
-                    next_ = (out, t - t0, soon(o, b, k, blocks, 256, span))
-                    count_row(planes, n_rows, edges, words, halves, new, to, f, first, next_)
+                    where, then = (to, f, first), (out, t - t0, soon(o, b, k, blocks, 256, span))
+                    count_row(planes, n_rows, edges, words, halves, new, where, then)
                     if len(shown):
                         uncount_hidden(seen, n_rows, edges, to, f, first, 256)
             if options is not None and (span > 1 or norm > 0):
@@ -127,11 +127,12 @@ def hide_planes(planes, n_rows, stride, width, shown):
 
 
 @njit(forceinline=True)
-def count_row(planes, n_rows, edges, words, halves, new, out, f, first, next_):
-    """Count the blocks of a row of them, block j from column first + j * 256 of out[f] on."""
+def count_row(planes, n_rows, edges, words, halves, new, where, then):
+    """As `_kernels.count_row`."""
+    out, f, first = where
     for j in range(len(edges)):
         at, overwrite = first + j * 256, new
-        expect(next_[0], next_[1], next_[2] + j * 256, 256)
+        expect(then[0], then[1], then[2] + (j + 3) * 256, 256)
         for x in range(edges[j, 0], edges[j, 1], 64):
             x1 = min(x + 64, edges[j, 1])
             n = collect(planes, n_rows, x, x1, words)

@@ -1,17 +1,17 @@
 """A kernel for clips: codes on three orthogonal planes, all computed along x and counted frame by frame.
 
-The images XT and YT are never formed. Some frames are copied with borders, in space and in time, and the codes
-of all their pixels computed at once on either plane, as of an image whose rows or columns are as far apart as
-the clip's frames or rows: reading down a clip pixel by pixel took more than half of the time.
+The images XT and YT are never formed. A few frames are copied with borders, in space and in time, and the
+codes of all their pixels computed at once on each plane: as of an image whose rows, on YT columns too, are as
+far apart as the clip's frames and rows. Forming the images took 5.2 x as long as the histograms of frames, most
+of it to read pixels one by one and to write and sum a histogram for each image; this takes 3.6 x.
 """
 
 # mypy: allow-untyped-defs
 
 import numpy as np
-from numpy import uintp
 
 from ltogp._blocks import show, uncount_hidden
-from ltogp._kernels import chunk_shape, code_gradients, count_row, fill_padded, flip_of, hide
+from ltogp._kernels import chunk_shape, code_gradients, count_mapped, fill_padded, flip_of, hide
 
 # So many frames are copied and coded at once.
 FRAMES = 16
@@ -51,7 +51,9 @@ def volume(frames, piece, blocks, geometry, times, out, table, mask, reaches):
                     if times[t + k] < 0:
                         to[:] = flip_of(limit)
                     else:
-                        fill_padded(frames, times[t + k], y, n_rows, 0, rows, columns, reach, limit, to, stride)
+                        fill_padded(
+                            frames, times[t + k], y, n_rows, 0, rows, columns, reach, limit, to, stride
+                        )
                 held = n
                 if masked:
                     for k in range(n):
@@ -74,15 +76,20 @@ def volume(frames, piece, blocks, geometry, times, out, table, mask, reaches):
                             codes, eights = chunk[k * slab :], words[k * slab // 8 :]
                             if masked:
                                 hide(codes, n_rows * stride, shown[k * slab :])
-                            new, ahead = t == t0 and k == 0 and y == bands[b, 0], (out, 0, column)
-                            if n_bins == 256:  # only codes for themselves
-                                count_row(
-                                    codes, eights, n_rows, stride, edges, counters, new, out, 0, column, 256, None, ahead
-                                )
-                            else:
-                                count_row(
-                                    codes, eights, n_rows, stride, edges, counters, new, out, 0, column, n_bins, table, ahead
-                                )
+                            new, where = t == t0 and k == 0 and y == bands[b, 0], (out, 0, column)
+                            count_mapped(
+                                codes,
+                                eights,
+                                n_rows,
+                                stride,
+                                edges,
+                                counters,
+                                new,
+                                where,
+                                where,
+                                n_bins,
+                                table,
+                            )
                             if masked:
                                 uncount_hidden(seen[k * width :], n_rows, edges, out, 0, column, n_bins)
     return -1

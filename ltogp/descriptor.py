@@ -371,19 +371,19 @@ def count_channel(
     n_counts = by * cuts * bx * n_bins  # at one radius
     counts = out if cuts == 1 else np.empty((n_frames, len(geometries) * n_counts), np.float32)
 
-    # Radii that differ in nothing else share the copy with borders, the largest one's.
+    # At several radii the copy with borders is shared, the largest one's; templates have no radius.
     together = len(radii) > 1 and not len(geometries[0].weights)
-    passes = [(geometries[int(np.argmax(radii))], radii, 0)] if together else [
-        (geometry, radii[r : r + 1], r * n_counts) for r, geometry in enumerate(geometries)
-    ]
+    passes = [(geometries[r], [radii[r]], r * n_counts) for r in range(len(radii))]
+    if together:
+        passes = [(geometries[radii.index(max(radii))], radii, 0)]
     options = visible is not None or mapping != "default" or together or span > 1 or norm > 0
-    # The table costs counters nothing, and planes as much as they gain.
+    # A mapping costs the counters nothing and leaves them fewer bins to read; planes count all codes.
     planes = mapping == "default" and not len(geometries[0].weights) and _compilation.counts_bits()
     kernel = _compilation.compiled("planes" if planes else "histogram", stack.dtype, options)
-    mask = NO_MASK if visible is None else visible
+    mask, fused = NO_MASK if visible is None else visible, norm if cuts == 1 else 0
     calls = [
-        (tuple(geometry), o, (bins, mask, 2 * np.array(reaches), span, norm if cuts == 1 else 0) if options else None)
-        for geometry, reaches, o in passes
+        (tuple(geometry), o, (bins, mask, 2 * np.array(of_pass), span, fused) if options else None)
+        for geometry, of_pass, o in passes
     ]
 
     def count_bands(t0: int, t1: int, b0: int, b1: int) -> int:
