@@ -72,7 +72,7 @@ def finish(options, piece, blocks, b, n_bins, cells, out, f, o, norms, wide):
 
 @njit
 def show(mask, t, y, n_rows, stride, shown, seen):
-    """Set `shown` to 255 where the mask is not 0 in rows y:y + n_rows, else 0; `seen` counts them by column."""
+    """Set `shown` to 255 where the mask is not 0, else to 0, in n_rows rows; `seen` counts by column."""
     f, width, s = uintp(t), uintp(mask.shape[2]), uintp(stride)
     for x in range(width):
         seen[x] = 0

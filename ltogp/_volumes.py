@@ -2,8 +2,8 @@
 
 The images XT and YT are never formed. A few frames are copied with borders, in space and in time, and the
 codes of all their pixels computed at once on each plane: as of an image whose rows, on YT columns too, are as
-far apart as the clip's frames and rows. Forming the images took 5.2 x as long as the histograms of frames, most
-of it to read pixels one by one and to write and sum a histogram for each image; this takes 3.6 x.
+far apart as the clip's frames and rows. Forming the images took 5.2 x as long as the histograms of frames,
+most of it to read pixels one by one and to write and sum a histogram for each image; this takes 3.6 x.
 """
 
 # mypy: allow-untyped-defs
