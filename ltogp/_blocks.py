@@ -134,7 +134,7 @@ def room_for_norms():
     return np.arange(16.0), np.empty(8), np.empty(8 * 16, np.float32)
 
 
-@njit(error_model="numpy", forceinline=True)
+@njit(error_model="numpy")
 def normalize_row(out, f, first, n_blocks, n_bins, norm, norms, wide):
     """Divide each n_bins columns of out[f, first:] by their sum (norm 1) or Euclidean norm (2); 0 stays 0.
 
@@ -175,13 +175,13 @@ def normalize_row(out, f, first, n_blocks, n_bins, norm, norms, wide):
                 out[f, i] = quotient(out[f, i], divisor, norm)
 
 
-@njit(error_model="numpy", forceinline=True)
+@njit(error_model="numpy")
 def quotient(count, divisor, norm):
     q = np.float32(np.float64(count) / divisor)
     return np.sqrt(q) if norm == 3 else q
 
 
-@njit(fastmath={"reassoc"}, forceinline=True)
+@njit(fastmath={"reassoc"})
 def divisor_of(out, f, first, n, norm):
     """Return the sum of out[f, first:first + n], or the root of the sum of squares.
 
