@@ -12,7 +12,7 @@ import numpy as np
 from llvmlite.binding import get_host_cpu_features  # type: ignore[import-untyped]
 from numba import config, njit, types
 
-from ltogp import _kernels, _planes
+from ltogp import _blocks, _kernels, _planes, _volumes
 
 # What `_planes.py` needs, as LLVM names it.
 _BITS = ("avx512vpopcntdq", "avx512bw")
@@ -23,7 +23,7 @@ _ready: dict[tuple[str, np.dtype, bool], Callable[..., int]] = {}
 def compiled(name: str, dtype: np.dtype, options: bool = False) -> Callable[..., int]:
     """Return a kernel compiled for frames of this dtype, whatever their strides, read-only or not.
 
-    With `options` it takes a table, and a mask if it counts; otherwise None.
+    With `options` it takes a table, or, if it counts, the options of `_blocks.py`; otherwise None.
     """
     kernel = _ready.get((name, dtype, options))
     if kernel is None:
@@ -56,16 +56,21 @@ def _compiled(name: str, dtype: np.dtype, options: bool) -> Callable[..., int]:
     weights = types.Array(types.float64, 1, "C", readonly=True)
     piece, blocks = types.UniTuple(n, 4), types.UniTuple(pairs, 2)
     geometry = types.Tuple((sources, sources, n, pairs, weights, number))
-    table = types.Array(types.uint8, 1, "C", readonly=True) if options else types.none
-    mask = types.Array(types.uint8, 3, "A", readonly=True, aligned=False) if options else types.none
+    table = types.Array(types.uint8, 1, "C", readonly=True)
+    mask = types.Array(types.uint8, 3, "A", readonly=True, aligned=False)
     if name == "encode":
         codes = types.uint8[:, :, ::1]
-        return _compile(_kernels.encode, (frames, piece, geometry, codes, table))
+        return _compile(_kernels.encode, (frames, piece, geometry, codes, table if options else types.none))
     if name == "normalize":
         return _compile(_kernels.normalize, (types.float32[:, ::1], n, n))
+    if name == "volume":
+        counts = types.float32[:, ::1]
+        given = (sources, counts, table, mask, sources)
+        return _compile(_volumes.volume, (frames, piece, blocks, geometry, *given))
     count = _planes.histogram if name == "planes" else _kernels.histogram
     counts = types.float32[:, ::1]
-    return _compile(count, (frames, piece, blocks, geometry, counts, n, table, mask))
+    given = types.Tuple((table, mask, sources, n, n)) if options else types.none
+    return _compile(count, (frames, piece, blocks, geometry, counts, n, given))
 
 
 def _compile(function: Callable[..., int], signature: tuple[Any, ...]) -> Callable[..., int]:
@@ -90,7 +95,7 @@ def _compile(function: Callable[..., int], signature: tuple[Any, ...]) -> Callab
 def _digest() -> str:
     """Of the sources of all kernels."""
     sources = sha256()
-    for module in (_kernels, _planes):
+    for module in (_blocks, _kernels, _planes, _volumes):
         loader: Any = module.__loader__  # which reads from a zip file, too
         sources.update(loader.get_data(module.__file__))
     return sources.hexdigest()[:16]

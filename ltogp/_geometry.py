@@ -61,6 +61,35 @@ def block_ranges(n: int, blocks: int, cuts: int, overlap: float) -> NDArray[np.i
     return bands
 
 
+@lru_cache(64)
+def cells_of_blocks(
+    height: int, width: int, by: int, bx: int, overlap: float
+) -> tuple[int, NDArray[np.intp], NDArray[np.intp]]:
+    """Return how many cells a block spans either way, and rows and columns of cells, or of blocks if it is 1.
+
+    At an overlap of 1 - 1/m each block begins where the m-th before it ends: cut there into cells, all pixels
+    are counted once, and not m**2 times. Small cells, whose histograms take longer than that, are not worth
+    it, nor are other overlaps, whose cells would be small and many.
+    """
+    step = 1 - Fraction(overlap).limit_denominator(10**6)
+    bands, edges = block_ranges(height, by, 1, overlap), block_ranges(width, bx, 1, overlap)
+    span = int(1 / step)
+    if span * step == 1:
+        # Cells are blocks that do not overlap.
+        rows, columns = (block_ranges(n, k + span - 1, 1, 0.0) for n, k in ((height, by), (width, bx)))
+        if _cost(rows, columns) < _cost(bands, edges):
+            return span, rows, columns
+    return 1, bands, edges
+
+
+def _cost(rows: NDArray[np.intp], columns: NDArray[np.intp]) -> float:
+    """Return what counting takes: a histogram as much as 64 pixels; none may be empty."""
+    heights, widths = np.diff(rows), np.diff(columns)
+    if not (heights.all() and widths.all()):
+        return np.inf
+    return float(64 * len(rows) * len(columns) + heights.sum() * widths.sum())
+
+
 def block_length(n: int, blocks: int, overlap: Any) -> Any:
     return n / (1 + (blocks - 1) * (1 - overlap))
 

@@ -22,46 +22,59 @@ from numba.core import cgutils
 from numba.extending import intrinsic, models, register_model
 from numpy import uint64, uintp
 
+from ltogp._blocks import expect, finish, place, room, show, soon, uncount_hidden
 from ltogp._kernels import chunk_shape, fill_padded
 
 
-def histogram(frames, piece, blocks, geometry, out, o, table, mask):
-    """As `_kernels.histogram`, without templates, mapping and mask."""
+def histogram(frames, piece, blocks, geometry, out, o, options):
+    """As `_kernels.histogram`, without templates and mapping."""
     t0, t1, b0, b1 = piece
     bands, edges = blocks
     rows, columns, reach, _, _, limit = geometry
-    n_blocks, width = len(edges), frames.shape[2]
+    width = frames.shape[2]
     height = chunk_shape(frames, reach)[1]
     # Of the 17 vectors read for 64 pixels, the five above each other are then aligned.
     stride = (width + 2 * reach + 63) // 64 * 64
     padded = aligned((height + 2 * reach) * stride + 2 * reach + 128, -reach, frames)
     planes = aligned(height * ((width + 63) // 64) * 8, 0, _EMPTY)
     words, halves = aligned(22 * 8, 0, _EMPTY), aligned(22 * 32, 0, _EMPTY)
+    span = 1
+    if options is not None:
+        _, mask, reaches, span, norm = options
+        _, n_row, to, shown, seen, norms = room(options, blocks, out, height * stride, width)
     bad = -1
     for t in range(t0, t1):
         above, bottom = 0, -1
-        for b in range(b0, b1):
+        for b in range(b0, b1 + span - 1):
             if bands[b, 0] != bottom:
                 above = 0
             bottom = bands[b, 1]
             for y in range(bands[b, 0], bottom, height):
-                n_rows = min(height, bottom - y)
+                n_rows, new = min(height, bottom - y), y == bands[b, 0]
                 fits = fill_padded(frames, t, y, n_rows, above, rows, columns, reach, limit, padded, stride)
                 above = n_rows
                 if not fits and bad < 0:
                     bad = t
-                code_planes(padded, n_rows, stride, reach, width, planes)
-                for j in range(n_blocks):
-                    first = o + (b * n_blocks + j) * 256
-                    new = y == bands[b, 0]
-                    for x in range(edges[j, 0], edges[j, 1], 64):
-                        x1 = min(x + 64, edges[j, 1])
-                        n = collect(planes, n_rows, x, x1, words)
-                        split(words, n, halves)
-                        count(halves, n, out, uintp((t - t0) * out.shape[1] + first), new)
-                        # The bits left over in the last word are zero, which is a code too.
-                        out[t - t0, first] -= np.float32(64 * n - n_rows * (x1 - x))
-                        new = False
+                if options is None:
+                    code_planes(padded, n_rows, stride, reach, width, planes)
+                    first = o + b * len(edges) * 256
+                    where = (out, t - t0, first)
+                    count_row(planes, n_rows, edges, words, halves, new, where, where)
+                    continue
+                if len(shown):
+                    show(mask, t, y, n_rows, stride, shown, seen)
+                for k in range(len(reaches)):
+                    inside = padded[(reach - reaches[k]) * (stride + 1) :]
+                    code_planes(inside, n_rows, stride, reaches[k], width, planes)
+                    if len(shown):
+                        hide_planes(planes, n_rows, stride, width, shown)
+                    f, first = place(t - t0, o, b, k, len(bands), n_row, span)
+                    where, then = (to, f, first), (out, t - t0, soon(o, b, k, blocks, 256, span))
+                    count_row(planes, n_rows, edges, words, halves, new, where, then)
+                    if len(shown):
+                        uncount_hidden(seen, n_rows, edges, to, f, first, 256)
+            if options is not None and (span > 1 or norm > 0):
+                finish(options, piece, blocks, b, 256, to, out, t - t0, o, norms, True)
     return bad
 
 
@@ -100,6 +113,34 @@ def code_planes(padded, n_rows, stride, reach, width, planes):
             )
             o += uintp(8)
             q += s
+
+
+@njit
+def hide_planes(planes, n_rows, stride, width, shown):
+    """Clear all bits of pixels that are not shown: their code is 0, as in `_kernels.hide`."""
+    o = uintp(0)
+    for x in range(uintp(0), uintp(width), uintp(64)):
+        for r in range(uintp(n_rows)):
+            row = and_(load(planes, o), splat(set_bits(shown, r * uintp(stride) + x)))
+            store(planes, o, row)
+            o += uintp(8)
+
+
+@njit(forceinline=True)
+def count_row(planes, n_rows, edges, words, halves, new, where, then):
+    """As `_kernels.count_row`."""
+    out, f, first = where
+    for j in range(len(edges)):
+        at, overwrite = first + j * 256, new
+        expect(then[0], then[1], then[2] + (j + 3) * 256, 256)
+        for x in range(edges[j, 0], edges[j, 1], 64):
+            x1 = min(x + 64, edges[j, 1])
+            n = collect(planes, n_rows, x, x1, words)
+            split(words, n, halves)
+            count(halves, n, out, uintp(f * out.shape[1] + at), overwrite)
+            # The bits left over in the last word are zero, which is a code too.
+            out[f, at] -= np.float32(64 * n - n_rows * (x1 - x))
+            overwrite = False
 
 
 @njit(forceinline=True)
@@ -265,6 +306,19 @@ def add_counts(typingctx, out, i, a, b, new):
         return context.get_dummy_value()
 
     return types.void(out, types.uintp, _words, _words, types.boolean), code
+
+
+@intrinsic
+def set_bits(typingctx, numbers, q):
+    """Return a word, bit i being whether numbers[q + i], a uint8, is not zero."""
+
+    def code(context, builder, signature, args):
+        vector = ir.VectorType(ir.IntType(8), 64)
+        address = _address(context, builder, signature.args[0], *args, vector)
+        bits = builder.icmp_unsigned("!=", builder.load(address, align=1), ir.Constant(vector, [0] * 64))
+        return builder.bitcast(bits, ir.IntType(64))
+
+    return types.uint64(numbers, types.uintp), code
 
 
 @intrinsic

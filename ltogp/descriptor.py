@@ -23,7 +23,14 @@ from ltogp._checks import (
     check_templates,
     largest,
 )
-from ltogp._geometry import Geometry, block_length, block_ranges, border_sources, split_work
+from ltogp._geometry import (
+    Geometry,
+    block_length,
+    block_ranges,
+    border_sources,
+    cells_of_blocks,
+    split_work,
+)
 from ltogp._mapping import mapping_bins
 
 # Integers up to here are exact in float32.
@@ -301,10 +308,8 @@ def histogram_of(
     flat = out[None] if out.ndim == 1 else out
     for c, (channel_name, stack) in enumerate(channels.items()):
         part = flat if len(channels) == 1 else flat[:, c * n : (c + 1) * n]
-        options = (radii, mode, templates, mapping, overlap, visible, threads)
+        options = (radii, mode, templates, mapping, overlap, visible, norm, threads)
         count_channel(stack, (by, bx), *options, part, channel_name)
-    if norm:
-        normalize_blocks(flat, n_bins, norm, threads)
     return out
 
 
@@ -343,11 +348,12 @@ def count_channel(
     mapping: str,
     overlap: float,
     visible: NDArray[np.uint8] | None,
+    norm: int,
     threads: int,
     out: NDArray[np.float32],
     name: str,
 ) -> None:
-    """Write the counts of a stack (T, H, W) to `out` (T, n); all is checked but `templates`."""
+    """Write the histograms of a stack (T, H, W) to `out` (T, n); all is checked but `templates`."""
     (n_frames, height, width), (by, bx) = stack.shape, blocks
     geometries = [geometry_of(height, width, r, mode, templates, stack.dtype) for r in radii]
     bins, n_bins = mapping_bins(mapping)
@@ -359,36 +365,48 @@ def count_channel(
         wanted = -(-4 * threads // (by * max(1, n_frames))) if threads > 1 else 1
         most = (block_length(height, by, overlap) + 1) * (block_length(width, bx, overlap) + 1)
         cuts = min(max(wanted, ceil(most / EXACT)), height // by)
-    bands, edges = block_ranges(height, by, cuts, overlap), block_ranges(width, bx, 1, overlap)
-    n_counts = len(bands) * bx * n_bins  # at one radius
+    span, (bands, edges) = 1, (block_ranges(height, by, cuts, overlap), block_ranges(width, bx, 1, overlap))
+    if overlap and cuts == 1:
+        span, bands, edges = cells_of_blocks(height, width, by, bx, overlap)
+    n_counts = by * cuts * bx * n_bins  # at one radius
     counts = out if cuts == 1 else np.empty((n_frames, len(geometries) * n_counts), np.float32)
 
-    options = visible is not None or mapping != "default"
-    planes = not options and not len(geometries[0].weights) and _compilation.counts_bits()
+    # At several radii the copy with borders is shared, the largest one's; templates have no radius.
+    together = len(radii) > 1 and not len(geometries[0].weights)
+    passes = [(geometries[r], [radii[r]], r * n_counts) for r in range(len(radii))]
+    if together:
+        passes = [(geometries[radii.index(max(radii))], radii, 0)]
+    options = visible is not None or mapping != "default" or together or span > 1 or norm > 0
+    # A mapping costs the counters nothing and leaves them fewer bins to read; planes count all codes.
+    planes = mapping == "default" and not len(geometries[0].weights) and _compilation.counts_bits()
     kernel = _compilation.compiled("planes" if planes else "histogram", stack.dtype, options)
-    table = bins if options else None
-    mask = (NO_MASK if visible is None else visible) if options else None
+    mask, fused = NO_MASK if visible is None else visible, norm if cuts == 1 else 0
+    calls = [
+        (tuple(geometry), o, (bins, mask, 2 * np.array(of_pass), span, fused) if options else None)
+        for geometry, of_pass, o in passes
+    ]
 
     def count_bands(t0: int, t1: int, b0: int, b1: int) -> int:
         # The kernel writes to contiguous memory: to some columns of a larger `out`, frame by frame.
         step = max(1, t1 - t0) if counts.flags.c_contiguous else 1
         for t in range(t0, t1, step):
             piece = (t, t + step, b0, b1)
-            for r, geometry in enumerate(geometries):
-                where = (counts[t : t + step], r * n_counts)
-                bad = kernel(stack, piece, (bands, edges), tuple(geometry), *where, table, mask)
+            for geometry, o, given in calls:
+                bad = kernel(stack, piece, (bands, edges), geometry, counts[t : t + step], o, given)
                 if bad >= 0:
                     return bad
         return -1
 
     if threads == 1:
-        results = [count_bands(0, n_frames, 0, len(bands))]
+        results = [count_bands(0, n_frames, 0, by * cuts)]
     else:
-        results = _threads.run(count_bands, split_work(n_frames, len(bands), threads), threads)
+        results = _threads.run(count_bands, split_work(n_frames, by * cuts, threads), threads)
     check_finite(results, stack, geometries[0].limit, name)
     if cuts > 1:
         by_cut = counts.reshape(n_frames, len(geometries) * by, cuts, bx * n_bins)
         out[...] = by_cut.sum(axis=2, dtype=np.float64).reshape(out.shape)
+        if norm:
+            normalize_blocks(out, n_bins, norm, threads)
 
 
 def geometry_of(

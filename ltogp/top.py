@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ltogp import _threads
+from ltogp import _compilation, _threads
 from ltogp._checks import (
     check_blocks,
     check_finite,
@@ -19,9 +19,12 @@ from ltogp._checks import (
     check_overlap,
     check_radii,
 )
-from ltogp._geometry import block_ranges
+from ltogp._geometry import block_ranges, border_sources
 from ltogp._mapping import mapping_bins
-from ltogp.descriptor import EXACT, count_channel, geometry_of, normalize_blocks
+from ltogp.descriptor import EXACT, NO_MASK, count_channel, geometry_of, normalize_blocks
+
+# So many pixels of a few frames with their borders.
+_LARGEST = 1 << 22
 
 
 def histogram_top(
@@ -129,12 +132,61 @@ def _count_on_planes(
     name: str,
 ) -> NDArray[np.float32]:
     """Return the counts of one channel (T, H, W)."""
-    (n_frames, height, width), (by, bx) = stack.shape, blocks
+    n_frames, height, width = stack.shape
+    geometry = geometry_of(height, width, max(radii), mode, templates, stack.dtype)
     if stack.dtype.kind == "f":  # here, for the position in the clip
-        limit = geometry_of(height, width, radii[0], mode, templates, stack.dtype).limit
-        beyond = [t for t, image in enumerate(stack) if not (np.abs(image) <= limit).all()]
-        check_finite(beyond, stack, limit, name)
-    rows, columns = block_ranges(height, by, 1, overlap), block_ranges(width, bx, 1, overlap)
+        beyond = [t for t, image in enumerate(stack) if not (np.abs(image) <= geometry.limit).all()]
+        check_finite(beyond, stack, geometry.limit, name)
+    rows, columns = block_ranges(height, blocks[0], 1, overlap), block_ranges(width, blocks[1], 1, overlap)
+    bins, n_bins = mapping_bins(mapping)
+    options = (radii, overlap, mode, templates, mapping, visible, threads, name)
+    # Templates, and radii at which a few frames with their borders fill the memory, go image by image.
+    if len(geometry.weights) or (2 * geometry.reach) ** 2 * width > _LARGEST:
+        return _count_images(stack, blocks, rows, columns, *options)
+    times = border_sources(n_frames, geometry.reach, mode)
+    reaches = 2 * np.array(radii, np.intp)
+    mask = NO_MASK if visible is None else visible
+    kernel = _compilation.compiled("volume", stack.dtype)
+    sums = np.zeros((len(rows), 3, len(radii), len(columns) * n_bins))
+    # Float32 sums up to 2**24 exactly.
+    most = EXACT // (np.diff(rows).max() * np.diff(columns).max())
+    per_band = 1 if threads == 1 else -(-4 * threads // len(rows))
+    step = max(1, min(int(most), -(-n_frames // per_band)))
+    pieces = [
+        (t, min(t + step, n_frames), b, b + 1) for b in range(len(rows)) for t in range(0, n_frames, step)
+    ]
+    lock = Lock()
+
+    def count(t0: int, t1: int, b: int, _: int) -> int:
+        """Add the histograms of band b of frames t0:t1 to its sums."""
+        counts = np.empty((1, sums[b].size), np.float32)
+        where = (stack, (t0, t1, 0, 1), (rows[b : b + 1], columns), tuple(geometry), times)
+        kernel(*where, counts, bins, mask, reaches)
+        total = counts.reshape(sums[b].shape).astype(np.float64)
+        with lock:  # integers: exact in float64, in any order
+            sums[b] += total
+        return -1
+
+    _threads.run(count, pieces, threads)
+    return sums.transpose(1, 2, 0, 3).astype(np.float32).ravel()
+
+
+def _count_images(
+    stack: NDArray[Any],
+    blocks: tuple[int, int],
+    rows: NDArray[np.intp],
+    columns: NDArray[np.intp],
+    radii: list[int],
+    overlap: float,
+    mode: str,
+    templates: str | ArrayLike | None,
+    mapping: str,
+    visible: NDArray[np.uint8] | None,
+    threads: int,
+    name: str,
+) -> NDArray[np.float32]:
+    """As `_count_on_planes`, from the images of all three planes."""
+    n_frames, (by, bx) = len(stack), blocks
     _, n_bins = mapping_bins(mapping)
     # Of each plane, the axes of its images in `stack` and their blocks; and which images share histograms.
     xy, xt, yt = ((0, 1, 2), (by, bx)), ((1, 0, 2), (1, bx)), ((2, 0, 1), (1, by))
@@ -156,7 +208,7 @@ def _count_on_planes(
         counts = np.empty(
             (last - first, len(radii) * rows_of_blocks * columns_of_blocks * n_bins), np.float32
         )
-        options = (radii, mode, templates, mapping, overlap, seen, 1)
+        options = (radii, mode, templates, mapping, overlap, seen, 0, 1)
         count_channel(images, (rows_of_blocks, columns_of_blocks), *options, counts, name)
         total = counts.sum(axis=0).astype(np.float64)
         with lock:  # integers: exact in float64, in any order

@@ -14,13 +14,16 @@ from hypothesis import strategies as st
 from skimage.feature import local_binary_pattern
 
 import ltogp
-from ltogp import _threads
+from ltogp import _compilation, _threads, top
+from ltogp._geometry import block_ranges, cells_of_blocks
 
 MAPPINGS = {"default": 256, "ror": 36, "uniform": 10, "nri_uniform": 59}
 MODES = ["nearest", "reflect", "mirror", "constant", "wrap"]
 NORMS = [None, "l1", "l2", "l1-sqrt"]
 RNG = np.random.default_rng(0)
 STACK = RNG.integers(0, 256, (9, 40, 50), dtype=np.uint8)
+# Overlaps at which a block begins where another one ends: cells between are counted once.
+SHARED = [Fraction(1, 2), Fraction(2, 3), Fraction(3, 4)]
 
 
 def skimage_bins():
@@ -61,11 +64,11 @@ def count(codes, visible, blocks, mapping, overlap, normalize):
 
 
 def norm_of(h, normalize):
+    """In float64, rounded to float32, of which l1-sqrt takes the root."""
     if normalize is None or h.sum() == 0:
         return h
-    if normalize == "l2":
-        return h / np.sqrt((h**2).sum())
-    return h / h.sum() if normalize == "l1" else np.sqrt(h / h.sum())
+    quotients = (h / (np.sqrt((h**2).sum()) if normalize == "l2" else h.sum())).astype(np.float32)
+    return np.sqrt(quotients) if normalize == "l1-sqrt" else quotients
 
 
 def numpy_histogram(stack, blocks, radii, mode, mapping, overlap, mask, normalize):
@@ -105,11 +108,19 @@ def stacks_and_options(draw):
         "radii": draw(st.sampled_from([(1,), (3,), (1, 2), (2, 1, 5)])),
         "mode": draw(st.sampled_from(MODES)),
         "mapping": draw(st.sampled_from(list(MAPPINGS))),
-        "overlap": draw(st.fractions(0, Fraction(9, 10), max_denominator=12)),
+        "overlap": draw(st.sampled_from(SHARED) | st.fractions(0, Fraction(9, 10), max_denominator=12)),
         "mask": None if mask_shape is None else draw(hnp.arrays(bool, mask_shape)),
         "normalize": draw(st.sampled_from(NORMS)),
     }
     return draw(hnp.arrays(dtype, shape, elements=elements)), options
+
+
+def both_ways_to_count():
+    """Count from bit planes and with counters, on any processor."""
+    with pytest.MonkeyPatch.context() as patch:
+        for planes in (True, False):
+            patch.setattr(_compilation, "counts_bits", lambda planes=planes: planes)
+            yield
 
 
 def with_options(function, stack, radii, overlap, **options):
@@ -125,17 +136,41 @@ def with_options(function, stack, radii, overlap, **options):
 def test_histogram_with_any_options(case):
     stack, options = case
     expected = numpy_histogram(stack, **options)
-    actual = with_options(ltogp.histogram, stack, **options)
-    assert actual.dtype == np.float32
-    assert actual.shape == expected.shape
-    if options["normalize"] is None:
+    for _ in both_ways_to_count():
+        actual = with_options(ltogp.histogram, stack, **options)
+        assert actual.dtype == np.float32
         np.testing.assert_array_equal(actual, expected)
-    else:
-        np.testing.assert_allclose(actual, expected, rtol=1e-6)
-    out = np.full((len(stack), expected.shape[1] + 2), -1, np.float32)  # not contiguous
-    with_options(ltogp.histogram, stack, out=out[:, 1:-1], **options)
-    np.testing.assert_array_equal(out[:, 1:-1], actual)
-    assert (out[:, [0, -1]] == -1).all()
+        out = np.full((len(stack), expected.shape[1] + 2), -1, np.float32)  # not contiguous
+        with_options(ltogp.histogram, stack, out=out[:, 1:-1], **options)
+        np.testing.assert_array_equal(out[:, 1:-1], actual)
+        assert (out[:, [0, -1]] == -1).all()
+
+
+WAVES = 128 + 60 * np.sin(np.arange(203) / 9) + 60 * np.cos(np.arange(67)[:, None] / 13)
+# Counts above and below 16, chunks of several words and rows, and widths that fill none.
+PICTURES = np.stack([RNG.integers(0, 256, (67, 203)), WAVES, np.full((67, 203), 7)]).astype(np.uint8)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("overlap", [Fraction(0), *SHARED, Fraction(3, 10)])
+@pytest.mark.parametrize("blocks", [(1, 1), (1, 3), (2, 9), (6, 5)])
+def test_histogram_of_larger_images(blocks, overlap, masked):
+    mask = np.asfortranarray(RNG.random((67, 203)) < 0.6) if masked else None
+    for radii, mapping, normalize in [
+        ((1, 2, 3), "default", None),
+        ((3, 1), "uniform", "l2"),
+        ((1,), "default", "l1"),
+        ((2,), "default", "l2"),
+        ((1,), "default", "l1-sqrt"),
+        ((1,), "ror", None),
+        ((1,), "nri_uniform", "l1"),
+    ]:
+        options = {"blocks": blocks, "radii": radii, "mode": "reflect", "mapping": mapping}
+        options |= {"overlap": overlap, "mask": mask, "normalize": normalize}
+        expected = numpy_histogram(PICTURES, **options)
+        for _ in both_ways_to_count():
+            actual = with_options(ltogp.histogram, PICTURES, **options)
+            np.testing.assert_array_equal(actual, expected)
 
 
 @given(stacks_and_options())
@@ -144,7 +179,7 @@ def test_top_with_any_options(case):
     stack, options = case
     actual = with_options(ltogp.histogram_top, stack, **options)
     assert actual.dtype == np.float32
-    np.testing.assert_allclose(actual, numpy_top(stack, **options), rtol=1e-6)
+    np.testing.assert_array_equal(actual, numpy_top(stack, **options))
 
 
 @pytest.mark.parametrize("mapping", MAPPINGS)
@@ -185,6 +220,21 @@ def test_overlap_by_hand():
     np.testing.assert_array_equal(counts[:, 255], [1, 1, 0])
     sizes = ltogp.histogram(image, (3, 1), overlap=0.5).reshape(3, 256)[:, 255] / 40
     np.testing.assert_array_equal(sizes, [15, 15, 15])
+
+
+@pytest.mark.parametrize("overlap", SHARED)
+def test_blocks_are_made_of_cells(overlap):
+    for height, width, by, bx in [(128, 128, 8, 8), (97, 203, 7, 1), (300, 70, 2, 3)]:
+        span, *cells = cells_of_blocks(height, width, by, bx, float(overlap))
+        assert span == 1 / (1 - overlap)
+        for n, blocks, ranges in [(height, by, cells[0]), (width, bx, cells[1])]:
+            assert len(ranges) == blocks + span - 1
+            whole = np.stack([ranges[:blocks, 0], ranges[span - 1 :, 1]], axis=1)
+            np.testing.assert_array_equal(whole, block_ranges(n, blocks, 1, float(overlap)))
+            np.testing.assert_array_equal(ranges[1:, 0], ranges[:-1, 1])
+    # Cells of a pixel or none are not worth it, nor are those of other overlaps.
+    assert cells_of_blocks(16, 16, 8, 8, 0.99)[0] == 1
+    assert cells_of_blocks(128, 128, 8, 8, 0.3)[0] == 1
 
 
 @pytest.mark.parametrize("overlap", [0, 0.1, 0.2, 0.3, 1 / 3, 0.7, 0.9, 0.99, np.float32(0.25)])
@@ -259,6 +309,29 @@ def test_top_swapping_rows_and_columns_swaps_the_planes():
     b = ltogp.histogram_top(STACK.transpose(0, 2, 1), (5, 3)).reshape(3, 5, 3, 256)
     np.testing.assert_array_equal(a[1], b[2].transpose(1, 0, 2))
     np.testing.assert_array_equal(a[2], b[1].transpose(1, 0, 2))
+
+
+@pytest.mark.parametrize("options", [{}, {"radius": (2, 1), "mapping": "uniform"}, {"overlap": 0.4}])
+@pytest.mark.parametrize("mode", MODES)
+def test_top_image_by_image(mode, options, monkeypatch):
+    # As templates and large radii are described.
+    mask = RNG.random(STACK.shape) < 0.5
+    for shown in (None, mask):
+        expected = ltogp.histogram_top(STACK, (3, 4), mode=mode, mask=shown, **options)
+        with monkeypatch.context() as patch:
+            patch.setattr(top, "_LARGEST", 0)
+            actual = ltogp.histogram_top(STACK, (3, 4), mode=mode, mask=shown, **options)
+        np.testing.assert_array_equal(actual, expected)
+
+
+def test_top_with_templates():
+    templates = np.zeros((8, 5, 5))
+    steps = [(0, 1), (-1, 1), (-1, 0), (-1, -1), (0, -1), (1, -1), (1, 0), (1, 1)]
+    for k, (dy, dx) in enumerate(steps):
+        for n, weight in enumerate([1, -2, 1]):
+            templates[k, 2 + n * dy, 2 + n * dx] = weight
+    expected = ltogp.histogram_top(STACK, (3, 4))
+    np.testing.assert_array_equal(ltogp.histogram_top(STACK, (3, 4), templates=templates), expected)
 
 
 def test_top_one_frame_and_many():
