@@ -334,13 +334,41 @@ def test_radius_and_mode(compare: Any, options: dict[str, Any]) -> None:
     )
 
 
-def test_mask(compare: Any) -> None:
-    mask, out = FRAMES[0] > np.median(FRAMES[0]), np.empty((100, 16384), np.float32)
+MASKS = {"of all frames": FRAMES[0] > np.median(FRAMES[0]), "of each": np.median(FRAMES) < FRAMES}
+
+
+@pytest.mark.parametrize("mask", MASKS)
+def test_mask(compare: Any, mask: str) -> None:
+    compare_options(compare, f"mask {mask} | none", "at most 1.3", mask=MASKS[mask])
+
+
+@pytest.mark.parametrize("mapping", ["uniform", "ror", "nri_uniform"])
+def test_mapping(compare: Any, mapping: str) -> None:
+    compare_options(compare, f"mapping {mapping} | default", "at most 1.15", mapping=mapping)
+
+
+@pytest.mark.parametrize("normalize", ["l1", "l2", "l1-sqrt"])
+def test_normalize(compare: Any, normalize: str) -> None:
+    compare_options(compare, f"normalize {normalize} | None", "at most 1.2", normalize=normalize)
+
+
+def test_overlap(compare: Any) -> None:
+    compare_options(compare, "overlap 0.5 | 0", "at most 2", overlap=0.5)
+
+
+def test_radii(compare: Any) -> None:
+    compare_options(compare, "radius (1, 2, 3) | 1", "at most 3.2", radius=(1, 2, 3))
+
+
+def compare_options(compare: Any, names: str, goal: str, **options: Any) -> None:
+    out = np.empty((100, 16384), np.float32)
+    theirs = np.empty_like(ltogp.histogram(FRAMES, **options))
     compare(
         "histogram, pictures, into a given array",
-        lambda: ltogp.histogram(FRAMES, out=out, n_jobs=1, mask=mask),
+        lambda: ltogp.histogram(FRAMES, out=theirs, n_jobs=1, **options),
         lambda: ltogp.histogram(FRAMES, out=out, n_jobs=1),
-        names="mask | none",
+        names=names,
+        goal=goal,
     )
 
 
@@ -409,6 +437,18 @@ def test_top(compare: Any) -> None:
         names="ltogp | NumPy",
         rounds=5,
         speedup=True,
+    )
+
+
+def test_top_and_one_plane(compare: Any) -> None:
+    out = np.empty((100, 16384), np.float32)
+    compare(
+        "histogram_top, 100 frames, one thread",
+        lambda: ltogp.histogram_top(CLIP, n_jobs=1),
+        lambda: ltogp.histogram(CLIP, out=out, n_jobs=1),
+        names="three planes | histogram of frames",
+        rounds=100,
+        goal="at most 4",
     )
 
 
