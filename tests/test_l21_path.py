@@ -13,7 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 import l21
 from l21.irls import irls_step, irls_step_by_features
-from l21.newton import conjugate_gradients, newton_step, solve_hessian
+from l21.newton_systems import conjugate_gradients, newton_step, solve_hessian
 
 pytestmark = pytest.mark.filterwarnings("error::sklearn.exceptions.ConvergenceWarning")
 
@@ -252,7 +252,7 @@ def test_few_newton_steps_where_w_cannot_interpolate(n, d, c, factor):
 def test_a_newton_system_too_large_to_factorise(monkeypatch):
     X, Y = planted(40, 120, 3)
     gamma = 100 * l21.critical_gamma(X, Y)
-    monkeypatch.setattr("l21.newton.LARGEST", 0)
+    monkeypatch.setattr("l21.newton_systems.LARGEST", 0)
     result = l21.solve(X, Y, gamma)
     assert certificate(X, Y, result, gamma) <= 1e-6
     assert_allclose(result.objective, optimum(X, Y, gamma), rtol=1e-5)
