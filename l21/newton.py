@@ -23,7 +23,7 @@ from scipy.sparse import issparse
 
 from . import problem
 from .irls import irls_step, irls_step_by_features
-from .newton_systems import newton_step, times, transposed_times
+from .newton_systems import NewtonSteps, times, transposed_times
 from .problem import Floats, Matrix, row_norms
 
 
@@ -64,13 +64,13 @@ def newton(
     gap = float(radius @ row_norms(E) + row_norms(W).sum()) - lower
     # Just above the critical γ a W within the gap may be worse than W = 0: a few rounds more are for that.
     primal_of_zero, rounds_left = float(radius @ row_norms(Y)), 6
-    n_iter, outer, stop = 0, 0, False
+    n_iter, outer, stop, settled, early = 0, 0, False, False, True
+    rows, XT, W, _ = _working_set(X, rows, XT, W, nearness)
     while True:
         outer += 1  # bounded too: where rounding hides the gap, a round may end without a Newton step
-        rows, XT, W = _working_set(X, rows, XT, W, nearness)
         phi = _Phi(Y, radius, W, E, dual, sigma, tau, rho)
         Z = times(XT, dual)
-        steps = 0
+        steps, newton_step = 0, NewtonSteps()
         while True:
             V, U = W + sigma * Z, E + tau * dual
             v, u = row_norms(V), row_norms(U)
@@ -82,15 +82,15 @@ def newton(
             gradient = XW + E_next - Y + rho * (dual - phi.anchor)
             # Σ γ_i ‖gradient_i‖ is what it can do to the primal objective, so it is weighed against the gap.
             weight = float(radius @ row_norms(gradient))
+            primal = float(radius @ row_norms(Y - XW) + row_norms(W_next).sum())
+            # The gap on the working set, which costs no pass over X: where it will do, the round is over.
+            longest = max(row_norms(Z).max(initial=1.0), (row_norms(dual) / radius).max())
+            gap_inside = min(primal, upper) - float(np.vdot(dual, Y)) / longest
             stop = n_iter >= max_iter or outer > max_iter or time.perf_counter() > deadline
             stop = stop or not np.isfinite(weight)
             if stop or steps == 20 or weight <= max(0.2 * gap, 1e-12 * lower):
                 break
-            # The gap on the working set, which costs no pass over X: where it will do, the round is over.
-            primal = float(radius @ row_norms(Y - XW) + row_norms(W_next).sum())
-            longest = max(row_norms(Z).max(initial=1.0), (row_norms(dual) / radius).max())
-            bound = float(np.vdot(dual, Y)) / longest
-            if primal - bound <= 0.5 * tol * primal:
+            if steps and early and gap_inside <= 0.5 * tol * min(primal, upper):
                 break
             diagonal = np.full(n, rho)
             diagonal[nonzero] += tau * (1.0 - t)
@@ -115,18 +115,26 @@ def newton(
 
         E, W = E_next, np.zeros_like(W)
         W[active] = W_next
-        primal = float(radius @ row_norms(Y - XW) + row_norms(W_next).sum())
         if primal < upper:
             upper, best_W, best_rows = primal, W_next, rows[active]
-        feasible, nearness = problem.scale_into_dual_set(X, dual, radius)
-        if np.vdot(feasible, Y) > lower:
-            lower, best_dual = float(np.vdot(feasible, Y)), feasible
-        gap = upper - lower
-        if gap <= 0.9 * tol * upper:
-            rounds_left -= 1
-            stop = stop or upper <= primal_of_zero or rounds_left == 0
-        if stop:
-            break
+        if settled and not stop and gap_inside > 0.9 * tol * upper:
+            gap = gap_inside
+        else:
+            feasible, nearness = problem.scale_into_dual_set(X, dual, radius)
+            if np.vdot(feasible, Y) > lower:
+                lower, best_dual = float(np.vdot(feasible, Y)), feasible
+            gap = upper - lower
+            # Where a round that was over early did not do, Λ needs to be better than its gap says.
+            early = early and not (gap_inside <= 0.5 * tol * upper < gap)
+            if gap <= 0.9 * tol * upper:
+                rounds_left -= 1
+                stop = stop or upper <= primal_of_zero or rounds_left == 0
+            if stop:
+                break
+            # Near the end, once a pass over X found no feature to add, only the last round has one. Earlier,
+            # to find a single feature late took 20 steps more.
+            rows, XT, W, none_added = _working_set(X, rows, XT, W, nearness)
+            settled = none_added and gap <= 1e-3 * upper
         # An inner problem that took many steps was too stiff: Λ follows the spheres ‖Λ_i‖ = γ in small steps.
         growth = 3.0 if steps <= 6 else 1.5 if steps <= 12 else 0.5
         if tau < tau_last:
@@ -177,10 +185,11 @@ def _columns(X: Matrix, rows: NDArray) -> Floats:
 
 def _working_set(
     X: Matrix, rows: NDArray, XT: Floats, W: Floats, nearness: Floats
-) -> tuple[NDArray, Floats, Floats]:
+) -> tuple[NDArray, Floats, Floats, bool]:
     """Working set with the features outside it that violate ‖(XᵀΛ)_j‖ <= 1 the most; at most doubled.
 
-    Those with W_j = 0 that are far from entering leave it where they are many.
+    Those with W_j = 0 that are far from entering leave it where they are many. Returns its indices, columns
+    and W, and whether there was nothing to add.
     """
     outside = nearness.copy()
     outside[rows] = 0.0
@@ -191,11 +200,12 @@ def _working_set(
     if 4 * len(needed) < 3 * len(rows):
         rows, XT, W = rows[needed], XT[needed], W[needed]
     if len(violated) == 0:
-        return rows, XT, W
+        return rows, XT, W, True
     return (
         np.concatenate([rows, violated]),
         np.concatenate([XT, _columns(X, violated)]),
         np.concatenate([W, np.zeros((len(violated), W.shape[1]))]),
+        False,
     )
 
 

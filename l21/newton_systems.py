@@ -14,30 +14,51 @@ from .problem import Floats, row_norms
 LARGEST = 10_000
 
 
-def newton_step(
-    G: Floats, XA: Floats, a: Floats, A: Floats, diagonal: Floats, nonzero: NDArray, B: Floats
-) -> Floats:
-    """H⁻¹G, with H as in `solve_hessian`, or a direction that leaves a tenth of G.
+class NewtonSteps:
+    """H⁻¹G of one system after another that are alike, with H as in `solve_hessian`.
 
-    Conjugate gradients leave a tenth: though there are half as many Newton steps again as with H⁻¹G, the
-    whole takes half the time. A tenth needs no more digits than float32 has, in half the time of float64.
-    Where the iterations would take longer than to factorise H, H is factorised.
+    Or a direction that leaves a tenth of G: conjugate gradients do, and though there are half as many Newton
+    steps again as with H⁻¹G, the whole takes half the time. A tenth needs no more digits than float32 has, in
+    half the time of float64. Where the iterations would take longer than to factorise H, H is factorised.
+
+    A preconditioner costs as much as some ten iterations, so it is kept while it takes no more than those.
     """
-    n, c = G.shape
-    k, m = len(XA), len(XA) + len(B)
-    multiplications = _multiplications(n, c, k, m)
-    direct = min(multiplications)
-    size = (n * c, m, k * c)[multiplications.index(direct)]
-    # What NumPy needs to call an iteration's dozen functions would do for another 400,000.
-    iteration = 2 * n * k * c + min(n * n, 2 * n * k) * c + 400_000
-    most = direct // (2 * iteration)  # 2: iterating in vain is lost time
-    if most >= 10:
-        step, done = conjugate_gradients(G, XA, a, A, diagonal, nonzero, B, min(most, 300))
-        if done:
-            return step
-    if size > LARGEST:
-        return conjugate_gradients(G, XA, a, A, diagonal, nonzero, B, 300, np.float64)[0]
-    return solve_hessian(G, XA, a, A, diagonal, nonzero, B)
+
+    def __init__(self) -> None:
+        self._precondition: Callable[[Floats], Floats] | None = None
+        self._enough = 0
+
+    def __call__(
+        self, G: Floats, XA: Floats, a: Floats, A: Floats, diagonal: Floats, nonzero: NDArray, B: Floats
+    ) -> Floats:
+        """Return the step for one system."""
+        n, c = G.shape
+        k, m = len(XA), len(XA) + len(B)
+        multiplications = _multiplications(n, c, k, m)
+        direct = min(multiplications)
+        size = (n * c, m, k * c)[multiplications.index(direct)]
+        # What NumPy needs to call an iteration's dozen functions would do for another 400,000.
+        iteration = 2 * n * k * c + min(n * n, 2 * n * k) * c + 400_000
+        most = direct // (2 * iteration)  # 2: iterating in vain is lost time
+        if most >= 10:
+            if self._precondition is not None:
+                step, n_iter = conjugate_gradients(
+                    G, XA, a, A, diagonal, nonzero, B, self._precondition, min(most, self._enough)
+                )
+                if n_iter:
+                    return step
+            self._precondition = preconditioner(XA, a, A, diagonal, nonzero, B)
+            step, n_iter = conjugate_gradients(
+                G, XA, a, A, diagonal, nonzero, B, self._precondition, min(most, 300)
+            )
+            if n_iter:
+                self._enough = n_iter + 10
+                return step
+            self._precondition = None
+        if size > LARGEST:
+            precondition = preconditioner(XA, a, A, diagonal, nonzero, B, np.float64)
+            return conjugate_gradients(G, XA, a, A, diagonal, nonzero, B, precondition, 300, np.float64)[0]
+        return solve_hessian(G, XA, a, A, diagonal, nonzero, B)
 
 
 def conjugate_gradients(
@@ -48,64 +69,68 @@ def conjugate_gradients(
     diagonal: Floats,
     nonzero: NDArray,
     B: Floats,
+    precondition: Callable[[Floats], Floats],
     most: int,
     dtype: type[np.floating] = np.float32,
-) -> tuple[Floats, bool]:
-    """H⁻¹G after at most `most` iterations, and whether the residual is down to a tenth.
+) -> tuple[Floats, int]:
+    """H⁻¹G, and after how many iterations the residual was down to a tenth: 0 if `most` weren't enough.
 
-    The preconditioner is Q ⊗ I, where Q is P with the mean over the c columns of the rank-one terms in it:
-    a_j + ‖A_j‖² / c and diagonal_i + ‖B_i‖² / c. On 246 x 16384 with c = 5 that takes 5 to 50 iterations, and
-    P half as many again. Everything is in units of the diagonal's root and of ‖G‖, so that it stays within
-    float32; where it does not, or Q has no Cholesky factor there, the residual isn't down to a tenth.
+    Nor are they where the numbers leave float32's range.
     """
-    root, size = np.sqrt(diagonal), np.linalg.norm(G)
-    F = XA.astype(dtype)
-    F *= (1.0 / root).astype(dtype)
+    size = np.linalg.norm(G)
+    F, a, A, diagonal = XA.astype(dtype), a.astype(dtype)[:, None], A.astype(dtype), diagonal.astype(dtype)
     B_all = np.zeros(G.shape, dtype)
-    B_all[nonzero] = B / root[nonzero, None]
-    a, A = a.astype(dtype), A.astype(dtype)
-    per_column = dtype(1.0 / G.shape[1])
-    precondition = _preconditioner(
-        F,
-        a + per_column * np.einsum("ij,ij->i", A, A),
-        1.0 + per_column * np.einsum("ij,ij->i", B_all, B_all),
-    )
-    a, root = a[:, None], root[:, None]
-    weights, residual = root.astype(dtype), (G / (size * root)).astype(dtype)
+    B_all[nonzero] = B
+    diagonal = diagonal[:, None]
+    residual = (G / size).astype(dtype)
     solution = np.zeros_like(residual)
     direction = z = precondition(residual)
     descent = np.vdot(residual, z)
-    for _ in range(most):
+    for n_iter in range(1, most + 1):
         T = times(F, direction)
         T = a * T + np.einsum("ij,ij->i", A, T)[:, None] * A
-        H_direction = transposed_times(F, T) + direction
+        H_direction = transposed_times(F, T) + diagonal * direction
         H_direction += np.einsum("ij,ij->i", B_all, direction)[:, None] * B_all
         length = descent / np.vdot(direction, H_direction)
         if not np.isfinite(length):
             break
         solution += length * direction
         residual -= length * H_direction
-        if np.linalg.norm(weights * residual) <= 0.1:
-            return size * solution / root, True
+        if np.linalg.norm(residual) <= 0.1:
+            return size * solution.astype(np.float64), n_iter
         z = precondition(residual)
         descent, last = np.vdot(residual, z), descent
         direction = z + (descent / last) * direction
-    return size * solution / root, False
+    return size * solution.astype(np.float64), 0
 
 
-def _preconditioner(F: Floats, a: Floats, diagonal: Floats) -> Callable[[Floats], Floats]:
-    """(Fᵀ diag(a) F + diag(diagonal))⁻¹, by a Cholesky factor, of k x k where the features are fewer.
+def preconditioner(
+    XA: Floats,
+    a: Floats,
+    A: Floats,
+    diagonal: Floats,
+    nonzero: NDArray,
+    B: Floats,
+    dtype: type[np.floating] = np.float32,
+) -> Callable[[Floats], Floats]:
+    """(Q ⊗ I)⁻¹, where Q is P with the mean over the c columns of H's rank-one terms in it.
 
-    It gives NaN where there is none.
+    Q = Σ_j (a_j + ‖A_j‖² / c) x_j x_jᵀ + diag(diagonal_i + ‖B_i‖² / c). On 246 x 16384 with c = 5 conjugate
+    gradients take 5 to 50 iterations, and with P half as many again. By a Cholesky factor, of k x k where the
+    features are fewer; where there is none, it gives NaN.
     """
-    k, n = F.shape
+    k, n = XA.shape
+    c = A.shape[1]
+    d = diagonal.copy()
+    d[nonzero] += np.einsum("ij,ij->i", B, B) / c
     if k == 0:
-        return lambda R: R / diagonal[:, None]
+        return lambda R: (R / d[:, None]).astype(dtype)
+    F = XA.astype(dtype)
+    F *= np.sqrt(a + np.einsum("ij,ij->i", A, A) / c).astype(dtype)[:, None]
     syrk = get_blas_funcs("syrk", (F,))
     potrf, potrs = get_lapack_funcs(("potrf", "potrs"), (F,))
-    F = np.sqrt(a)[:, None] * F
     if 2 * k < n:
-        root = np.sqrt(diagonal)[:, None]
+        root = np.sqrt(d).astype(dtype)[:, None]
         F /= root[:, 0]
         L, info = potrf(_add_diagonal(syrk(1.0, F.T, trans=1, lower=1), 1.0), lower=1, clean=0)
 
@@ -114,7 +139,7 @@ def _preconditioner(F: Floats, a: Floats, diagonal: Floats) -> Callable[[Floats]
             return (R - F.T @ potrs(L, F @ R, lower=1)[0]) / root
 
     else:
-        L, info = potrf(_add_diagonal(syrk(1.0, F.T, lower=1), diagonal), lower=1, clean=0)
+        L, info = potrf(_add_diagonal(syrk(1.0, F.T, lower=1), d), lower=1, clean=0)
 
         def precondition(R: Floats) -> Floats:
             return potrs(L, R, lower=1)[0]
