@@ -10,6 +10,11 @@ by Newton's method, then sets W, E to the thresholded arguments, which solves XW
 grow. A row that the threshold takes to zero is exactly zero and drops out of the Newton system. The last
 term, ρ falling, keeps that system positive definite where too few rows are left (proximal method of
 multipliers, Rockafellar 1976; the Newton part follows Li, Sun & Toh 2018 for the lasso).
+
+Folds of leave one subject out share less than it seems: of 246 x 16384 standardised features at γ = 1, the
+solutions of two folds have 413 of some 670 rows in common, and the pair W, Λ of one has a gap of 0.23 in
+the other, where three steps from a cold start lead. Their Gram matrices differ by each feature's scale. So
+nothing goes from fold to fold, and what a fold gives can't depend on which ones were solved before it.
 """
 
 from __future__ import annotations

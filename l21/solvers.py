@@ -94,9 +94,9 @@ def solve(
         Seconds after which to stop, with the best W and Λ so far; looked at between steps.
     W0 : array (d, c), optional
         Where to start: the solution of a similar problem, such as the same X at a smaller γ (`path` does
-        that), or another training fold, whose features and most of whose samples are the same:
-        ``result = solve(X[train], Y[train], W0=result.W)`` from fold to fold. The gap is certified whatever
-        W0 is; one whose objective is above that of W = 0 is not used.
+        that). From one training fold to the next it gains little: standardised anew, they have too few rows
+        in common. The gap is certified whatever W0 is; one whose objective is above that of W = 0 is not
+        used.
 
     Returns
     -------

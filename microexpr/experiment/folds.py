@@ -181,9 +181,7 @@ def _fit(
     # One BLAS thread: tasks share the cores, and the bits don't depend on how many there are. The options of
     # every SVM are ours: to look at them each time took a quarter of LIBSVM's time.
     with one_blas_thread(), config_context(skip_parameter_validation=True):
-        Z = X[train]
-        scaler = StandardScaler().fit(Z)
-        Z, Z_test = scaler.transform(Z, copy=False), scaler.transform(X[test])
+        Z, Z_test = _standardised(X, train, test)
         d = X.shape[1]
         most = max((n for n in n_features if n < d), default=0)
         ranked, lengths, gap = np.empty(0, int), np.zeros(d), 0.0
@@ -201,6 +199,23 @@ def _fit(
                 continue
             predictions[i] = _svm_predictions(A @ A.T, B @ A.T, y[train], Cs, class_weight)
     return predictions, lengths, gap
+
+
+def _standardised(X: NDArray, train: NDArray, test: NDArray) -> tuple[NDArray, NDArray]:
+    """Training and test clips, by the mean and standard deviation of the training clips.
+
+    The bits are those of one StandardScaler. 2048 features at a time stay in the cache: 22 ms instead of 33
+    for 236 x 16384.
+    """
+    dtype = np.float32 if X.dtype == np.float32 else np.float64
+    Z, Z_test = np.empty((len(train), X.shape[1]), dtype), np.empty((len(test), X.shape[1]), dtype)
+    for j in range(0, X.shape[1], 2048):
+        part = slice(j, j + 2048)
+        known = X[:, part][train]
+        scaler = StandardScaler().fit(known)
+        Z[:, part] = scaler.transform(known, copy=False)
+        Z_test[:, part] = scaler.transform(X[:, part][test])
+    return Z, Z_test
 
 
 def _svm_predictions(
