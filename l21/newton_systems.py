@@ -21,7 +21,8 @@ class NewtonSteps:
     steps again as with H⁻¹G, the whole takes half the time. A tenth needs no more digits than float32 has, in
     half the time of float64. Where the iterations would take longer than to factorise H, H is factorised.
 
-    A preconditioner costs as much as some ten iterations, so it is kept while it takes no more than those.
+    A preconditioner costs as much as n / 4c iterations, so it is kept while it takes no more than those more
+    than when it was new.
     """
 
     def __init__(self) -> None:
@@ -52,7 +53,7 @@ class NewtonSteps:
                 G, XA, a, A, diagonal, nonzero, B, self._precondition, min(most, 300)
             )
             if n_iter:
-                self._enough = n_iter + 10
+                self._enough = n_iter + n // (4 * c)
                 return step
             self._precondition = None
         if size > LARGEST:
