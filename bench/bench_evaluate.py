@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 from joblib import Parallel, delayed
 from sklearn.model_selection import LeaveOneGroupOut, cross_val_predict
+from sklearn.svm import SVC
 
 import microexpr
 from microexpr.experiment import Settings, evaluate
+from microexpr.experiment.folds import _standardised, _svm_predictions
 
 GRIDS = Settings().sweep_blocks
 LOSO: list = []
@@ -64,6 +66,30 @@ def test_fig_4(benchmark, clips):
     done = run(benchmark, clips, Settings(nested=False))
     assert len(done.sweep) == 40
     print(f"\nFig. 4: {benchmark.stats.stats.median:.1f} s\n{done}")
+
+
+@pytest.mark.benchmark(group="one fold's 63 SVMs: 9 N x 7 C")
+@pytest.mark.parametrize("whose", ["ours", "scikit-learn's"])
+def test_svms(benchmark, clips, whose):
+    """The Gram matrices of one fold for every C: fitted while C matters, or every one by scikit-learn."""
+    X, y = clips.features[8, 8], np.unique(clips.table["emotion"], return_inverse=True)[1]
+    test = (clips.table["subject"] == clips.table["subject"].iloc[0]).to_numpy()
+    Z, Z_test = _standardised(X, np.flatnonzero(~test), np.flatnonzero(test))
+    settings = Settings()
+    grams = [
+        (Z[:, :n] @ Z[:, :n].T, Z_test[:, :n] @ Z[:, :n].T) for n in (*settings.sweep_n_features, Z.shape[1])
+    ]
+
+    def each_C(gram, gram_test):
+        fits = [SVC(C=C, kernel="precomputed").fit(gram, y[~test]) for C in settings.C_grid]
+        return [svm.predict(gram_test) for svm in fits]
+
+    def ours(gram, gram_test):
+        return _svm_predictions(gram, gram_test, y[~test], list(settings.C_grid), None)
+
+    fit = ours if whose == "ours" else each_C
+    found = benchmark.pedantic(lambda: [fit(*pair) for pair in grams], rounds=5, warmup_rounds=1)
+    np.testing.assert_array_equal(found, [each_C(*pair) for pair in grams])
 
 
 @pytest.mark.benchmark(group="everything: Fig. 4, and C and N chosen inside the training folds")

@@ -15,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.linalg import blas, lapack
 
-from .newton import cholesky
+from .newton_systems import cholesky
 from .problem import Floats, row_norms
 
 # What 40 Newton steps take in Python, in multiplications of a sweep.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 import warnings
 from collections.abc import Callable
@@ -98,9 +99,9 @@ def solve(
         Seconds after which to stop, with the best W and Λ so far; looked at between steps.
     W0 : array (d, c), optional
         Where to start: the solution of a similar problem, such as the same X at a smaller γ (`path` does
-        that), or another training fold, whose features and most of whose samples are the same:
-        ``result = solve(X[train], Y[train], W0=result.W)`` from fold to fold. The gap is certified whatever
-        W0 is; one whose objective is above that of W = 0 is not used.
+        that). From one training fold to the next it gains little: standardised anew, they have too few rows
+        in common. The gap is certified whatever W0 is; one whose objective is above that of W = 0 is not
+        used.
     sample_weight : array (n,), optional
         s_i >= 0, for Σ_i γ s_i ‖(XW - Y)_i‖ + ‖W‖_{2,1}: s_i = 2 is the sample twice. Weight 0 leaves it out:
         its row of the dual is 0, its residual NaN.
@@ -151,28 +152,31 @@ def solve(
     limited = False
     deadline = np.inf if time_limit is None else time.perf_counter() + time_limit
 
-    algorithm, most = (irls, 10_000) if solver == "irls" else (newton, 1000)
     # What overflows on the way is not taken: each solver compares its objectives, and NaN compares as False.
     with one_blas_thread(), np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        result, optimal = _zero_solution(X, Y, radius, tol)
-        if not optimal:
+        result, nearness = _zero_solution(X, Y, radius, tol)
+        algorithm: Callable[..., tuple[Floats, Floats, int]]
+        if solver == "irls":
+            algorithm, name, most = irls, "irls", 10_000
+        else:
+            algorithm, name, most = functools.partial(newton, nearness=nearness), "newton", 1000
+        # γ = critical_gamma(X, Y) has W = 0 too: its reciprocal is rounded, hence the few ulp.
+        if nearness.max() > 1.0 + 8 * np.finfo(float).eps:
             if W0 is not None and not problem.primal(X, Y, W0, radius) <= result.objective:
                 W0 = None
             most = max_iter or most
             W, dual, n_iter = _run_near_one(algorithm, X, Y, radius, tol, most, deadline, W0)
-            gap = problem.gap_of(problem.primal(X, Y, W, radius), float(np.vdot(dual, Y)))
+            residuals, upper, gap = _certified(X, Y, W, dual, radius)
             if W0 is not None and gap > tol and n_iter < most and time.perf_counter() < deadline:
                 # From a W0 of another order of magnitude the solver may not get away: once more without.
                 W, dual, more = _run_near_one(algorithm, X, Y, radius, tol, most - n_iter, deadline, None)
                 n_iter += more
-                gap = problem.gap_of(problem.primal(X, Y, W, radius), float(np.vdot(dual, Y)))
-            name = algorithm.__name__
+                residuals, upper, gap = _certified(X, Y, W, dual, radius)
             if solver == "auto" and max_iter is None and gap > tol:
                 W, dual, more, name = _go_on_with_irls(X, Y, radius, tol, deadline, W, dual)
                 n_iter += more
+                residuals, upper, gap = _certified(X, Y, W, dual, radius)
             limited = n_iter >= most or time.perf_counter() >= deadline
-            residuals = row_norms(problem.residual(X, Y, W))
-            upper = float(radius @ residuals + row_norms(W).sum())
             if not upper <= result.objective:
                 W, upper, residuals = result.W, result.objective, row_norms(Y)
             if not np.vdot(dual, Y) >= np.vdot(result.dual, Y):
@@ -264,6 +268,13 @@ def path(
     return [results[i] for i in range(len(gammas))]
 
 
+def _certified(X: Matrix, Y: Floats, W: Floats, dual: Floats, radius: Floats) -> tuple[Floats, float, float]:
+    """Lengths of the residuals, the objective, and the relative duality gap."""
+    residuals = row_norms(problem.residual(X, Y, W))
+    upper = float(radius @ residuals + row_norms(W).sum())
+    return residuals, upper, problem.gap_of(upper, float(np.vdot(dual, Y)))
+
+
 def _go_on_with_irls(
     X: Matrix, Y: Floats, radius: Floats, tol: float, deadline: float, W: Floats, dual: Floats
 ) -> tuple[Floats, Floats, int, str]:
@@ -313,13 +324,11 @@ def _run_near_one(
     return W * 2.0 ** (y - x), dual * 2.0**-x, n_iter
 
 
-def _zero_solution(X: Matrix, Y: Floats, radius: Floats, tol: float) -> tuple[L21Result, bool]:
-    """W = 0 with Λ_i = γ Y_i / ‖Y_i‖, and whether it is the optimum: that Λ is feasible where γ <= γ_crit."""
+def _zero_solution(X: Matrix, Y: Floats, radius: Floats, tol: float) -> tuple[L21Result, Floats]:
+    """W = 0 with Λ_i = γ Y_i / ‖Y_i‖, and ‖(XᵀΛ)_j‖: at most 1 where W = 0 is the optimum, γ <= γ_crit."""
     dual, nearness = problem.scale_into_dual_set(X, radius[:, None] * problem.unit_rows(Y), radius)
     residuals = row_norms(Y)
     primal = float(radius @ residuals)
     gap = problem.gap_of(primal, float(np.vdot(dual, Y)))
     W: Floats = np.zeros((X.shape[1], Y.shape[1]))
-    result = L21Result(W, primal, gap, dual, 0, "closed form", gap <= tol, residuals)
-    # γ = critical_gamma(X, Y) lands here too: its reciprocal is rounded, hence the few ulp.
-    return result, bool(nearness.max() <= 1.0 + 8 * np.finfo(float).eps)
+    return L21Result(W, primal, gap, dual, 0, "closed form", gap <= tol, residuals), nearness

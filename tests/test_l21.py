@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits
 
 import l21
 from l21.irls import irls_step, weighted_gram
-from l21.newton import solve_hessian
+from l21.newton_systems import solve_hessian
 
 pytestmark = pytest.mark.filterwarnings("error::sklearn.exceptions.ConvergenceWarning")
 

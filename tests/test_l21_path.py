@@ -13,7 +13,14 @@ from sklearn.exceptions import ConvergenceWarning
 
 import l21
 from l21.irls import irls_step, irls_step_by_features
-from l21.newton import conjugate_gradients, newton_step, solve_hessian
+from l21.newton_systems import (
+    NewtonSteps,
+    conjugate_gradients,
+    preconditioner,
+    solve_hessian,
+    times,
+    transposed_times,
+)
 
 pytestmark = pytest.mark.filterwarnings("error::sklearn.exceptions.ConvergenceWarning")
 
@@ -252,7 +259,7 @@ def test_few_newton_steps_where_w_cannot_interpolate(n, d, c, factor):
 def test_a_newton_system_too_large_to_factorise(monkeypatch):
     X, Y = planted(40, 120, 3)
     gamma = 100 * l21.critical_gamma(X, Y)
-    monkeypatch.setattr("l21.newton.LARGEST", 0)
+    monkeypatch.setattr("l21.newton_systems.LARGEST", 0)
     result = l21.solve(X, Y, gamma)
     assert certificate(X, Y, result, gamma) <= 1e-6
     assert_allclose(result.objective, optimum(X, Y, gamma), rtol=1e-5)
@@ -286,24 +293,90 @@ def newton_system(n, c, k, seed=0):
     return rng.standard_normal((n, c)), XA, a, A, diagonal, nonzero, rng.standard_normal((len(nonzero), c))
 
 
-@pytest.mark.parametrize(("n", "c", "k"), [(30, 5, 100), (60, 3, 10), (40, 2, 0), (20, 30, 50)])
-def test_conjugate_gradients_solve_the_kronecker_formula(n, c, k):
-    G, XA, a, A, diagonal, nonzero, B = newton_system(n, c, k)
+def kronecker(system):
+    """H, assembled as the formula has it."""
+    G, XA, a, A, diagonal, nonzero, B = system
+    n, c = G.shape
     H = np.kron((a * XA.T) @ XA + np.diag(diagonal), np.eye(c))
     for x, z in [*zip(XA, A, strict=True), *zip(np.eye(n)[nonzero], B, strict=True)]:
         H += np.outer(np.kron(x, z), np.kron(x, z))
-    step, done = conjugate_gradients(G, XA, a, A, diagonal, nonzero, B, 500)
-    assert done
-    assert np.linalg.norm(H @ step.ravel() - G.ravel()) <= 0.1 * np.linalg.norm(G) * (1 + 1e-9)
+    return H
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("n", "c", "k"), [(30, 5, 100), (60, 3, 10), (40, 2, 0), (20, 30, 50)])
+def test_conjugate_gradients_solve_the_kronecker_formula(n, c, k, dtype):
+    system = newton_system(n, c, k)
+    G, H = system[0], kronecker(system)
+    step, n_iter = conjugate_gradients(*system, preconditioner(*system[1:], dtype), 500, dtype)
+    assert n_iter
+    assert np.linalg.norm(H @ step.ravel() - G.ravel()) <= 0.1 * np.linalg.norm(G) * (1 + 1e-4)
     assert np.vdot(step, G) > 0
+
+
+@pytest.mark.parametrize(("n", "c", "k"), [(30, 5, 100), (60, 3, 10)])
+def test_the_preconditioner_is_the_mean_over_the_columns(n, c, k):
+    system = newton_system(n, c, k)
+    blocks = kronecker(system).reshape(n, c, n, c)
+    mean = np.einsum("icjc->ij", blocks) / c
+    R = system[0]
+    assert_allclose(preconditioner(*system[1:], np.float64)(R), np.linalg.solve(mean, R), rtol=1e-8)
 
 
 def test_newton_step_factorises_where_conjugate_gradients_take_longer():
     G, XA, a, A, diagonal, nonzero, B = newton_system(30, 4, 80)
     a, diagonal, A = 1e-9 * a, 1e-9 * diagonal, 1e3 * A  # all in the rank-one terms
-    assert not conjugate_gradients(G, XA, a, A, diagonal, nonzero, B, 20)[1]
-    step = newton_step(G, XA, a, A, diagonal, nonzero, B)
-    assert_array_equal(step, solve_hessian(G, XA, a, A, diagonal, nonzero, B))
+    system = G, XA, a, A, diagonal, nonzero, B
+    assert not conjugate_gradients(*system, preconditioner(*system[1:]), 20)[1]
+    assert_array_equal(NewtonSteps()(*system), solve_hessian(*system))
+
+
+@pytest.mark.parametrize("factor", [1e-30, 1e30])
+def test_newton_step_beyond_float32(factor):
+    G, XA, a, A, diagonal, nonzero, B = newton_system(60, 5, 200)
+    system = G, factor * XA, a, A, diagonal, nonzero, B
+    step = NewtonSteps()(*system)
+    assert np.linalg.norm(kronecker(system) @ step.ravel() - G.ravel()) <= 0.1 * np.linalg.norm(G) * (
+        1 + 1e-4
+    )
+
+
+def test_newton_steps_keep_the_preconditioner_while_it_serves(monkeypatch):
+    built = []
+    monkeypatch.setattr(
+        "l21.newton_systems.preconditioner", lambda *args: built.append(0) or preconditioner(*args)
+    )
+    steps, system = NewtonSteps(), newton_system(100, 5, 300)
+    first = steps(*system)
+    assert_array_equal(steps(*system), first)
+    assert len(built) == 1
+    G, XA, a, A, diagonal, nonzero, B = system
+    other = G, XA * np.geomspace(1e-2, 1e2, 100), a, A, diagonal, nonzero, B  # it takes too many iterations
+    assert_array_equal(steps(*other), NewtonSteps()(*other))
+    assert len(built) == 3
+
+
+@given(st.integers(1, 400), st.integers(1, 60), st.integers(1, 6), st.integers(0, 2**32 - 1))
+@settings(deadline=None, max_examples=30)
+def test_products_in_parts(m, n, c, seed):
+    rng = np.random.default_rng(seed)
+    XT, V, T = rng.standard_normal((m, n)), rng.standard_normal((n, c)), rng.standard_normal((m, c))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("l21.newton_systems._SMALL", 20_000)
+        assert_allclose(times(XT, V), XT @ V, atol=1e-12)
+        assert_allclose(transposed_times(XT, T), XT.T @ T, atol=1e-12)
+
+
+def test_the_working_set_gives_up_features_and_takes_them_back():
+    """At a γ far above the first one's, from a W0 of others: every feature has to be found again."""
+    X, Y = planted(60, 4000, 3)
+    gamma = 20 * l21.critical_gamma(X, Y)
+    W0 = np.zeros((4000, 3))
+    W0[-1500:] = 1e-4
+    cold, warm = l21.solve(X, Y, gamma), l21.solve(X, Y, gamma, W0=W0)
+    for result in (cold, warm):
+        assert certificate(X, Y, result, gamma) <= 1e-6
+    assert_allclose(warm.objective, cold.objective, rtol=2e-6)
 
 
 @given(st.integers(0, 2**32 - 1))

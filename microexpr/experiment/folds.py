@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
+from sklearn import config_context
 from sklearn.base import BaseEstimator, clone
 from sklearn.model_selection import GroupKFold
 from sklearn.preprocessing import StandardScaler
@@ -177,10 +178,10 @@ def _fit(
     predictions = np.full((len(n_features), len(Cs), len(test)), classes[0])
     if len(classes) < 2:  # only an inner fold can be such
         return predictions, np.zeros(X.shape[1]), 0.0
-    # One BLAS thread: tasks share the cores, and the bits don't depend on how many there are.
-    with one_blas_thread():
-        scaler = StandardScaler().fit(X[train])
-        Z, Z_test = scaler.transform(X[train]), scaler.transform(X[test])
+    # One BLAS thread: tasks share the cores, and the bits don't depend on how many there are. The options of
+    # every SVM are ours: to look at them each time took a quarter of LIBSVM's time.
+    with one_blas_thread(), config_context(skip_parameter_validation=True):
+        Z, Z_test = _standardised(X, train, test)
         d = X.shape[1]
         most = max((n for n in n_features if n < d), default=0)
         ranked, lengths, gap = np.empty(0, int), np.zeros(d), 0.0
@@ -193,13 +194,49 @@ def _fit(
         for i, n in enumerate(n_features):
             A, B = (best[:, :n], best_test[:, :n]) if n < d else (Z, Z_test)
             if classifier is not None:
-                predictions[i, 0] = clone(classifier).fit(A, y[train]).predict(B)
+                with config_context(skip_parameter_validation=False):
+                    predictions[i, 0] = clone(classifier).fit(A, y[train]).predict(B)
                 continue
-            gram, gram_test = A @ A.T, B @ A.T
-            for j, C in enumerate(Cs):
-                svm = SVC(C=C, kernel="precomputed", class_weight=class_weight).fit(gram, y[train])
-                predictions[i, j] = svm.predict(gram_test)
+            predictions[i] = _svm_predictions(A @ A.T, B @ A.T, y[train], Cs, class_weight)
     return predictions, lengths, gap
+
+
+def _standardised(X: NDArray, train: NDArray, test: NDArray) -> tuple[NDArray, NDArray]:
+    """Training and test clips, by the mean and standard deviation of the training clips.
+
+    The bits are those of one StandardScaler. 2048 features at a time stay in the cache: 22 ms instead of 33
+    for 236 x 16384.
+    """
+    dtype = np.float32 if X.dtype == np.float32 else np.float64
+    Z, Z_test = np.empty((len(train), X.shape[1]), dtype), np.empty((len(test), X.shape[1]), dtype)
+    for j in range(0, X.shape[1], 2048):
+        part = slice(j, j + 2048)
+        known = X[:, part][train]
+        scaler = StandardScaler().fit(known)
+        Z[:, part] = scaler.transform(known, copy=False)
+        Z_test[:, part] = scaler.transform(X[:, part][test])
+    return Z, Z_test
+
+
+def _svm_predictions(
+    gram: NDArray, gram_test: NDArray, y: NDArray, Cs: list[float | None], class_weight: str | None
+) -> NDArray[np.int64]:
+    """Predictions (C, test) of the linear SVM with each C.
+
+    A solution whose multipliers are all below their C has no use for a larger one: it solves the problem of
+    every larger C too. On standardised features that is so from C = 0.1 on.
+    """
+    predictions = np.empty((len(Cs), len(gram_test)), np.int64)
+    predicted: NDArray[np.int64] | None = None
+    for j in np.argsort(np.array(Cs, dtype=float), kind="stable"):
+        if predicted is None:
+            svm = SVC(C=Cs[j], kernel="precomputed", class_weight=class_weight).fit(gram, y)
+            predictions[j] = svm.predict(gram_test)
+            if np.abs(svm.dual_coef_).max() < Cs[j] * svm.class_weight_.min():
+                predicted = predictions[j]
+        else:
+            predictions[j] = predicted
+    return predictions
 
 
 def _inner_folds(train: NDArray, groups: NDArray, n_splits: int) -> list[Fold]:
