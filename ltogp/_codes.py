@@ -184,7 +184,7 @@ def _lanes(padded):
     return lambda padded: n
 
 
-def _address(context, builder, array_type, array, i, to):
+def address_of(context, builder, array_type, array, i, to):
     first = context.make_array(array_type)(context, builder, array).data
     return builder.bitcast(builder.gep(first, [i]), to.as_pointer())
 
@@ -202,7 +202,7 @@ def pixels(typingctx, padded, q):
     vector = _Vector(padded.dtype)
 
     def code(context, builder, signature, args):
-        to = _address(context, builder, signature.args[0], *args, context.get_value_type(vector))
+        to = address_of(context, builder, signature.args[0], *args, context.get_value_type(vector))
         return builder.load(to, align=padded.dtype.bitwidth // 8)
 
     return vector(padded, types.uintp), code
@@ -234,7 +234,7 @@ def _store_flipped(typingctx, padded, q, frames, f, v, x, flip):
         row = builder.gep(builder.bitcast(row, to.element.as_pointer()), [x])
         values = builder.load(builder.bitcast(row, to.as_pointer()), align=1)
         subtract = builder.fsub if isinstance(signature.args[0].dtype, types.Float) else builder.sub
-        place = _address(context, builder, signature.args[0], padded, q, to)
+        place = address_of(context, builder, signature.args[0], padded, q, to)
         builder.store(subtract(_splat(builder, flip, to), values), place, align=size)
         return context.get_dummy_value()
 
@@ -333,7 +333,7 @@ def store_bits(typingctx, planes, i, part, bits):
     def code(context, builder, signature, args):
         planes, i, part, bits = args
         word = ir.IntType(bits.type.count)
-        to = _address(context, builder, signature.args[0], planes, i, word)
+        to = address_of(context, builder, signature.args[0], planes, i, word)
         builder.store(builder.bitcast(bits, word), builder.gep(to, [part]), align=word.width // 8)
         return context.get_dummy_value()
 
@@ -347,7 +347,7 @@ def add_bits(typingctx, chunk, p, k, bits):
     def code(context, builder, signature, args):
         chunk, p, k, bits = args
         codes = ir.VectorType(ir.IntType(8), bits.type.count)
-        to = _address(context, builder, signature.args[0], chunk, p, codes)
+        to = address_of(context, builder, signature.args[0], chunk, p, codes)
         bit = builder.shl(ir.Constant(codes.element, 1), builder.trunc(k, codes.element))
         zero = ir.Constant(codes, [0] * codes.count)
         before = builder.select(builder.icmp_unsigned("==", k, k.type(0)), zero, builder.load(to, align=1))

@@ -23,7 +23,7 @@ from numba.extending import intrinsic, models, register_model
 from numpy import uint64, uintp
 
 from ltogp._blocks import expect, finish, place, room, show, soon, uncount_hidden
-from ltogp._codes import _address, code_planes, steps_of, three_planes
+from ltogp._codes import address_of, code_planes, steps_of, three_planes
 from ltogp._kernels import chunk_shape, fill_padded
 
 
@@ -212,7 +212,7 @@ def load(typingctx, array, i):
     """Return array[i:i + 8]."""
 
     def code(context, builder, signature, args):
-        return builder.load(_address(context, builder, signature.args[0], *args, _vector), align=8)
+        return builder.load(address_of(context, builder, signature.args[0], *args, _vector), align=8)
 
     return _words(array, types.uintp), code
 
@@ -222,7 +222,7 @@ def store(typingctx, array, i, value):
     """Set array[i:i + 8] to the value."""
 
     def code(context, builder, signature, args):
-        to = _address(context, builder, signature.args[0], *args[:2], _vector)
+        to = address_of(context, builder, signature.args[0], *args[:2], _vector)
         builder.store(args[2], to, align=8)
         return context.get_dummy_value()
 
@@ -276,7 +276,7 @@ def add_counts(typingctx, out, i, a, b, new):
         even = ir.Constant(ints, list(range(0, 32, 2)))
         n = builder.shuffle_vector(builder.bitcast(a, ints), builder.bitcast(b, ints), even)
         n = builder.sitofp(n, floats)
-        to = _address(context, builder, signature.args[0], out, i, floats)
+        to = address_of(context, builder, signature.args[0], out, i, floats)
         with builder.if_else(new) as (overwrite, otherwise):
             with overwrite:
                 builder.store(n, to, align=4)
@@ -293,7 +293,7 @@ def set_bits(typingctx, numbers, q):
 
     def code(context, builder, signature, args):
         vector = ir.VectorType(ir.IntType(8), 64)
-        address = _address(context, builder, signature.args[0], *args, vector)
+        address = address_of(context, builder, signature.args[0], *args, vector)
         bits = builder.icmp_unsigned("!=", builder.load(address, align=1), ir.Constant(vector, [0] * 64))
         return builder.bitcast(bits, ir.IntType(64))
 
