@@ -90,7 +90,7 @@ def test_scikit_image(compare: Any, mapping: str) -> None:
     )
 
 
-def test_numpy(compare: Any) -> None:
+def test_map_beside_numpy(compare: Any) -> None:
     image = SLIDE[:512, :512]
     codes = ltogp.encode(image)
 

@@ -52,31 +52,50 @@ class Run(NamedTuple):
 
 # ---------------------------------------------------------------------------------------------------- ltogp
 
+LBP_OF = "test_lbp[histograms of 100 frames-{}]"
 # What a row says, and the benchmark. Ratios above 1 are times over the competitor's or how often faster,
 # as the benchmark has them.
 LTOGP = [
-    ("histogram, pictures, against C", "test_histogram[new-pictures]"),
-    ("the same, noise", "test_histogram[new-noise]"),
-    ("the same, smooth images", "test_histogram[new-smooth]"),
-    ("the same, constant images", "test_histogram[new-constant]"),
-    ("the same, pictures, into a given array", "test_histogram[given-pictures]"),
-    ("a single frame a call, against C", "test_one_frame"),
+    ("histogram, pictures, against C that counts bytes", "test_histogram[bytes-new-pictures]"),
+    ("the same, noise", "test_histogram[bytes-new-noise]"),
+    ("the same, smooth images", "test_histogram[bytes-new-smooth]"),
+    ("the same, constant images", "test_histogram[bytes-new-constant]"),
+    ("the same, pictures, into a given array", "test_histogram[bytes-given-pictures]"),
+    ("histogram, pictures, against C with bit planes", "test_histogram[planes-new-pictures]"),
+    ("the same, into a given array", "test_histogram[planes-given-pictures]"),
+    ("a single frame a call, against C that counts bytes", "test_one_frame[bytes]"),
+    ("a single frame a call, against C with bit planes", "test_one_frame[planes]"),
     ("histogram, against vectorised NumPy", "test_numpy"),
     (
         "histogram, against scikit-image's `local_binary_pattern` (codes only)",
-        "test_lbp[histograms of 100 frames-scikit-image LBP codes]",
+        LBP_OF.format("scikit-image LBP codes"),
     ),
-    ("histogram, against mahotas' `lbp`", "test_lbp[histograms of 100 frames-mahotas LBP]"),
+    ("histogram, against mahotas' `lbp`", LBP_OF.format("mahotas LBP")),
+    ("histogram, against fastlbp (codes only)", LBP_OF.format("fastlbp uniform LBP codes")),
+    ('`mapping="uniform"` against the default', "test_mapping[uniform]"),
+    ('`mapping="ror"`', "test_mapping[ror]"),
+    ('`mapping="nri_uniform"`', "test_mapping[nri_uniform]"),
+    ("a mask of all frames", "test_mask[of all frames]"),
+    ("a mask of each frame", "test_mask[of each]"),
+    ('`normalize="l1"`', "test_normalize[l1]"),
+    ('`normalize="l2"`', "test_normalize[l2]"),
+    ('`normalize="l1-sqrt"`', "test_normalize[l1-sqrt]"),
+    ("`overlap=0.5`", "test_overlap"),
+    ("`radius=(1, 2, 3)`", "test_radii"),
+    ("`histogram_top`, a frame, against one plane", "test_top_and_one_plane"),
+    ('`templates="lbp"`', "test_sparse_templates[lbp]"),
+    ('`templates="central"`', "test_sparse_templates[central]"),
+    ("templates of 3, -1, -2 anywhere", "test_sparse_templates[3, -1, -2 anywhere]"),
     ("uint16 against uint8", "test_dtype[uint16]"),
     ("float32 against uint8", "test_dtype[float32]"),
-    ("two threads against one, 2000 frames", "test_threads[given]"),
+    ("two threads against one, 2000 frames", "test_threads[given-scalar]"),
 ]
 BARS = [
-    ("ltogp.histogram", "test_histogram[new-pictures]", "one"),
-    ("hand-written C", "test_histogram[new-pictures]", "other"),
+    ("ltogp.histogram", "test_histogram[bytes-new-pictures]", "one"),
+    ("hand-written C", "test_histogram[bytes-new-pictures]", "other"),
     ("vectorised NumPy LTOGP", "test_numpy", "other"),
-    ("scikit-image LBP, codes only", "test_lbp[histograms of 100 frames-scikit-image LBP codes]", "other"),
-    ("mahotas LBP", "test_lbp[histograms of 100 frames-mahotas LBP]", "other"),
+    ("scikit-image LBP, codes only", LBP_OF.format("scikit-image LBP codes"), "other"),
+    ("mahotas LBP", LBP_OF.format("mahotas LBP"), "other"),
 ]
 
 
@@ -216,6 +235,33 @@ def l21(runs: list[Run]) -> list[str]:
     return [*lines, "", f"Measured on {run.description()}."]
 
 
+SQUARED = "test_squared[{tasks}-{fraction}-{other}]"
+PROBLEMS = [(tasks, fraction) for tasks in (20, 1) for fraction in (0.5, 0.1, 0.01)]
+OTHERS = ("scikit-learn", "celer", "skglm")
+
+
+def squared(runs: list[Run]) -> list[str]:
+    """Ours, and the others' time over ours, of the first run."""
+    run = runs[0]
+    lines = [
+        "| squared loss, 306 × 3000 (simulated), to a gap of 1e-6 | `l21.solve_squared` | "
+        + " | ".join(OTHERS)
+        + " |",
+        "| --- | --- |" + " --- |" * len(OTHERS),
+    ]
+    for tasks, fraction in PROBLEMS:
+        label = f"{tasks} task{'s' * (tasks > 1)}, λ = {fraction} λ_max"
+        names = [SQUARED.format(tasks=tasks, fraction=fraction, other=other) for other in OTHERS]
+        there = [name for name in names if name in run.benchmarks]
+        if not there:
+            left_out(label, *names)
+            continue
+        ours = duration(min(run.extra(name, "ours") for name in there))
+        theirs = [f"{1 / run.extra(name, 'ratio'):.2g} × the time" if name in there else "" for name in names]
+        lines.append(f"| {label} | {ours} | {' | '.join(theirs)} |")
+    return [*lines, "", f"Measured on {run.description()}."]
+
+
 def duration(seconds: float) -> str:
     """Write seconds with two digits, in the unit that reads best."""
     if seconds < 0.1:
@@ -265,6 +311,7 @@ TABLES: dict[str, Callable[[list[Run]], list[str]]] = {
     "ltogp": ltogp,
     "rankpool": rankpool,
     "l21": l21,
+    "squared": squared,
     "microexpr": microexpr,
 }
 
@@ -273,8 +320,20 @@ def names() -> set[str]:
     """Return every benchmark that the tables are made of."""
     losses = [name.format(loss=loss) for *_, name in RANKPOOL for loss in ("hinge", "squared_hinge")]
     of_l21 = [name for _, *both in L21 for name in both if name]
+    of_squared = [
+        SQUARED.format(tasks=tasks, fraction=fraction, other=other)
+        for tasks, fraction in PROBLEMS
+        for other in OTHERS
+    ]
     of_microexpr = [name for _, name, *_ in MICROEXPR]
-    return {*(name for _, name in LTOGP), *(name for _, name, _ in BARS), *losses, *of_l21, *of_microexpr}
+    return {
+        *(name for _, name in LTOGP),
+        *(name for _, name, _ in BARS),
+        *losses,
+        *of_l21,
+        *of_squared,
+        *of_microexpr,
+    }
 
 
 def fill(text: str, runs: list[Run]) -> str:
