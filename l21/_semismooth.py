@@ -15,6 +15,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.linalg import blas, lapack
 
+from ._line_search import find_length
 from .newton_systems import cholesky
 from .problem import Floats, row_norms
 
@@ -90,20 +91,7 @@ def _find_length(
         thresholded = float(shrink @ np.einsum("ij,ij->i", V, Z_step))
         return thresholded + float(np.vdot((dual + length * step) / H - T, step))
 
-    start = low_slope = slope(0.0)
-    length, low, high, high_slope = 1.0, 0.0, 1.0, 0.0
-    for _ in range(30):
-        now = slope(length)
-        if abs(now) <= 0.5 * abs(start) or (now <= 0.0 and length == 1.0):
-            break
-        if now > 0.0:
-            high, high_slope = length, now
-        else:
-            low, low_slope = length, now
-        rise = high_slope - low_slope
-        fraction = -low_slope / rise if rise > 0.0 else 0.5
-        length = low + (high - low) * min(0.9, max(0.1, fraction))
-    return length
+    return find_length(slope, slope(0.0))
 
 
 def _newton_step(G: Floats, XA: Floats, a: Floats, A: Floats, D: Floats) -> Floats:

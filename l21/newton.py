@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from scipy.sparse import issparse
 
 from . import problem
+from ._line_search import find_length
 from .irls import irls_step, irls_step_by_features
 from .newton_systems import NewtonSteps, times, transposed_times
 from .problem import Floats, Matrix, row_norms
@@ -237,21 +238,7 @@ class _Phi:
         return float(thresholded + np.vdot(self.rho * (dual - self.anchor) - self.Y, step))
 
     def line_search(self, dual: Floats, Z: Floats, step: Floats, Z_step: Floats, start: float) -> float:
-        """Find a length, at most 1, at which φ's slope has at least halved, by safeguarded secants.
-
-        φ is convex, so the slope rises along the step. φ's values aren't needed: near the optimum their
-        differences drown in rounding.
-        """
-        length, low, slope_low, high, slope_high = 1.0, 0.0, start, 1.0, 0.0
-        for _ in range(30):
-            slope = self.slope(dual + length * step, Z + length * Z_step, step, Z_step)
-            if abs(slope) <= 0.5 * abs(start) or (slope <= 0.0 and length == 1.0):
-                break
-            if slope > 0.0:
-                high, slope_high = length, slope
-            else:
-                low, slope_low = length, slope
-            rise = slope_high - slope_low
-            fraction = -slope_low / rise if rise > 0.0 else 0.5
-            length = low + (high - low) * min(0.9, max(0.1, fraction))
-        return length
+        """Find the length of the step; `start` is the slope at its beginning."""
+        return find_length(
+            lambda length: self.slope(dual + length * step, Z + length * Z_step, step, Z_step), start
+        )

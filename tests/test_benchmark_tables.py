@@ -64,7 +64,8 @@ def test_tables_hold_the_figures_of_the_runs(tables, tmp_path):
     text = tables.fill(before, [here, other])
     place = sorted(tables.names()).index("test_one_frame[bytes]") + 1
     assert (
-        f"| a single frame a call, against C that counts bytes | {place:.3g} µs | {2 * place:.3g} µs | 0.50 × the time "
+        f"| a single frame a call, against C that counts bytes "
+        f"| {place:.3g} µs | {2 * place:.3g} µs | 0.50 × the time "
         f"| {3 * place:.3g} µs | {6 * place:.3g} µs | 0.50 × the time |"
     ) in text
     assert "2 CPUs, Some Processor, kernels for haswell, 2026-11-29" in text
