@@ -1,6 +1,7 @@
 """Checks that several modules share."""
 
 import os
+from functools import cache
 from numbers import Real
 from typing import Any
 
@@ -12,6 +13,7 @@ def is_whole(value: Any) -> bool:
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
+@cache  # asked for each frame that is read
 def physical_memory() -> float:
     """How many bytes of memory this machine has; infinite where the system does not say."""
     try:
