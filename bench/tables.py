@@ -88,7 +88,6 @@ LTOGP = [
     ("templates of 3, -1, -2 anywhere", "test_sparse_templates[3, -1, -2 anywhere]"),
     ("uint16 against uint8", "test_dtype[uint16]"),
     ("float32 against uint8", "test_dtype[float32]"),
-    ("two threads against one, 2000 frames", "test_threads[given-scalar]"),
 ]
 BARS = [
     ("ltogp.histogram", "test_histogram[bytes-new-pictures]", "one"),
