@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from comparators import NAMES, Comparator, load
+from comparators import NAMES, load
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from tqdm import tqdm
@@ -90,8 +90,9 @@ def as_grey(frames: NDArray[Any]) -> NDArray[np.uint8]:
 def key_of(name: str, clips: Clips) -> str:
     """Tell whether a stored result still holds: it depends on the method's code and on the clips."""
     digest = hashlib.sha256()
-    for path in sorted({HERE / "comparators" / f"{name}.py", *(HERE / "comparators").glob("*.py")}):
-        digest.update(path.read_bytes())
+    for path in sorted((HERE / "comparators").glob("*.py")):
+        if path.stem == name or path.stem not in NAMES:  # its own, and what they share
+            digest.update(path.read_bytes())
     digest.update(clips.table[["dataset", "subject", "clip", "emotion"]].to_csv().encode())
     for frames in clips.frames:
         digest.update(frames.tobytes() if isinstance(frames, np.ndarray) else repr(frames).encode())
@@ -157,7 +158,7 @@ def table_of(results: dict[str, Result], clips: Clips) -> str:
             f"{1e3 * result.seconds_a_clip:.3g}",
             f"{result.seconds_to_train:.3g}",
             f"{result.megabytes:.0f}",
-            ", ".join(f"{figure} ({data})" for data, figure in method.quoted.items()),
+            ", ".join(method.quoted),
         ]
         lines.append(f"| {method.name} ({method.source}) | {' | '.join(cells)} |")
     most = max(np.mean(y == label) for label in labels)

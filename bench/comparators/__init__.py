@@ -16,7 +16,19 @@ from numpy.typing import NDArray
 from .classifiers import Classify, svm
 
 # In the order of the table.
-NAMES = ("paper", "lbp_top", "lbp_sip", "higo_top", "flow", "mdmo", "bi_woof")
+NAMES = (
+    "paper",
+    "mpca",
+    "distlbp_rip",
+    "sparse_sampling",
+    "lbp_top",
+    "lbp_sip",
+    "stlbp_ip",
+    "higo_top",
+    "flow",
+    "mdmo",
+    "bi_woof",
+)
 
 
 class Comparator(NamedTuple):
@@ -26,7 +38,7 @@ class Comparator(NamedTuple):
     source: str
     describe: Callable[[NDArray[np.uint8]], NDArray]  # frames (T, height, width) -> an array of one shape
     classify: Classify = svm
-    quoted: dict[str, str] = {}  # data set -> what the paper's Tables 1 and 2 quote
+    quoted: tuple[str, ...] = ()  # what the paper's Tables 1 and 2 quote, and on which data set
 
 
 def load(name: str) -> Comparator:
