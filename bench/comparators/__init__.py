@@ -21,6 +21,7 @@ NAMES = (
     "mpca",
     "distlbp_rip",
     "sparse_sampling",
+    "cnn_lstm",
     "lbp_top",
     "lbp_sip",
     "stlbp_ip",
