@@ -6,10 +6,11 @@
     python bench/compare.py actions CLONE                 # thermal clips, see docs/actions.py
     python bench/compare.py simulated --only paper lbp_top
 
-Each method is a file in comparators/, and runs in a process of its own, whose time and memory are measured. One
-subject is left out; C and N are chosen inside the training folds for every method alike. What is done is kept in
-OUT, a file a method: run again, only what is new, or whose file or clips changed, is computed. OUT/table.md has
-the table: intervals over subjects, and differences to the paper's recipe on the same clips, paired.
+Each method is a file in comparators/, and runs in a process of its own, whose time and memory are measured.
+One subject is left out; C and N are chosen inside the training folds for every method alike. What is done
+is kept in OUT, a file a method: run again, only what is new, or whose file or clips changed, is computed.
+OUT/table.md has the table: intervals over subjects, and differences to the paper's recipe on the same
+clips, paired.
 """
 
 from __future__ import annotations
@@ -137,8 +138,8 @@ def table_of(results: dict[str, Result], clips: Clips) -> str:
     scores = {name: Scores(y, np.array(result.predicted), groups, labels) for name, result in results.items()}
     resamples = {name: bootstrap(of_method) for name, of_method in scores.items()}
     lines = [
-        "| method | accuracy | UF1 | UAR | accuracy against the paper's | McNemar's p | ms a clip | s to train "
-        "| MB | quoted |",
+        "| method | accuracy | UF1 | UAR | accuracy against the paper's | McNemar's p | ms a clip "
+        "| s to train | MB | quoted |",
         "|" + " --- |" * 10,
     ]
     for name, result in results.items():

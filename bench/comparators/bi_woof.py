@@ -1,10 +1,11 @@
-"""Bi-WOOF: histograms of the flow's orientation from onset to apex, weighted by its length, and by optical strain.
+"""Bi-WOOF: orientations of the flow from onset to apex, weighted by its length and by optical strain.
 
 Liong, See, Wong, Phan: Less is more: micro-expression recognition from video using apex frame. Signal
 Processing: Image Communication 62, 2018.
 
-Each pixel votes for its orientation with the flow's length; each block's histogram is weighed with the block's
-mean strain. As published: 8 orientations; chosen here: 8 x 8 blocks (they try 5 to 8 by data set), DIS flow.
+Each pixel votes for its orientation with the flow's length; each block's histogram is weighed with the
+block's mean strain. As published: 8 orientations; chosen here: 8 x 8 blocks (they try 5 to 8 by data set),
+DIS flow.
 """
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""What is fitted on the training subjects of each fold; C, N and the like are chosen inside them, for all alike."""
+"""What is fitted on the training subjects of each fold; C, N and the like are chosen inside, for all alike."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from l21 import one_blas_thread
 from microexpr.experiment import Settings
 from microexpr.experiment.folds import make_folds, predict_folds
 
-# X (n, ...), the table of the clips -> the class of every clip, predicted by the fold that leaves its subject out.
+# X (n, ...), the table of the clips -> the class of each, predicted by the fold that leaves its subject out
 Classify = Callable[[NDArray, pd.DataFrame], NDArray]
 
 INSIDE = Settings(sweep=False, inner_splits=5)

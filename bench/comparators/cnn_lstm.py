@@ -4,12 +4,14 @@ Kim, Baddar, Ro: Micro-expression recognition with expression-state constrained 
 representations. ACM Multimedia 2016.
 
 Five states are onset, onset to apex, apex, apex to offset and offset; the CNN is trained to tell class and
-state of single frames, then an LSTM on its features to tell the class of the clip. Chosen here, so that 26 folds
-take minutes on two cores: 16 frames of 48 x 48 pixels (their differences to the first, which take the face away),
-three convolutions of 8, 16 and 32 channels, 64 features, one LSTM of 64; cross-entropies for Kim et al.'s five
-objectives; the apex at half of the clip; 15 and 40 epochs of Adam at 1e-3, from one seed. Nothing is chosen inside the
-training folds.
+state of single frames, then an LSTM on its features to tell the class of the clip. Chosen here, so that 26
+folds take minutes on two cores: 16 frames of 48 x 48 pixels (their differences to the first, which take the
+face away), three convolutions of 8, 16 and 32 channels, 64 features, one LSTM of 64; cross-entropies for
+Kim et al.'s five objectives; the apex at half of the clip; 15 and 40 epochs of Adam at 1e-3, from one seed.
+Nothing is chosen inside the training folds.
 """
+
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -58,7 +60,7 @@ def fit_and_predict(X: NDArray, y: NDArray, X_test: NDArray, n_classes: int) -> 
             super().__init__()
             channels = (1, 8, 16, 32)
             layers: list[nn.Module] = []
-            for a, b in zip(channels[:-1], channels[1:], strict=True):
+            for a, b in pairwise(channels):
                 layers += [nn.Conv2d(a, b, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)]
             self.features = nn.Sequential(
                 *layers, nn.Flatten(), nn.Linear(32 * (SIZE // 8) ** 2, FEATURES), nn.ReLU()

@@ -1,12 +1,12 @@
-"""DiSTLBP-RIP: robust PCA keeps the subtle motion, whose revisited projections STLBP describes; weighted groups.
+"""DiSTLBP-RIP: robust PCA keeps the subtle motion, whose projections are described as STLBP-IP's are.
 
 Huang, Wang, Liu, Zhao, Feng, Pietikäinen: Discriminative spatiotemporal local binary pattern with revisited
-integral projection for spontaneous facial micro-expression recognition. IEEE Transactions on Affective Computing
-10(1), 2019 (online 2017).
+integral projection for spontaneous facial micro-expression recognition. IEEE Transactions on Affective
+Computing 10(1), 2019 (online 2017).
 
-Robust PCA of the frames at 64 x 64 pixels, one a row: what all frames share is of low rank, the motion is the
-sparse rest. Its projections are described as STLBP-IP's are. Features are ranked by their
-Laplacian score on the training clips and the best N kept; N and C are chosen inside the training folds. Chosen here:
+Robust PCA of the frames at 64 x 64 pixels, one a row: what all frames share is of low rank, the motion is
+the sparse rest. Its projections are described as STLBP-IP's are. Features are ranked by their Laplacian
+score on the training clips and the best N kept; N and C are chosen inside the training folds. Chosen here:
 one weight a feature where the paper learns one a group of them, five nearest neighbours for the Laplacian.
 """
 
@@ -34,10 +34,10 @@ def describe(frames: NDArray[np.uint8]) -> NDArray[np.float64]:
 
 
 def sparse_part(D: NDArray[np.float64], tol: float = 1e-5) -> NDArray[np.float64]:
-    """Return S of min ‖L‖_* + λ‖S‖_1, L + S = D, λ = 1/√columns: inexact augmented Lagrangian (Lin et al. 2010).
+    """Return S of min ‖L‖_* + λ‖S‖_1, L + S = D, λ = 1/√columns.
 
-    TensorLy's robust_pca gives the same kind of S, but needs 200 rounds and 16 s a clip where this takes 26
-    rounds and 0.4 s.
+    By the inexact augmented Lagrangian of Lin, Chen, Ma (2010). TensorLy's robust_pca gives the same kind of
+    S, but needs 200 rounds and 16 s a clip where this takes 26 rounds and 0.4 s.
     """
     weight, norm = 1 / np.sqrt(D.shape[1]), np.linalg.norm(D)
     longest = max(np.linalg.norm(D, 2), 1e-12)

@@ -1,7 +1,8 @@
 """Raw optical flow from onset to apex and a linear SVM: MEB's strongest simple row.
 
-Varanka et al., MEB: a benchmark of micro-expressions, github.com/tvaranka/meb. Chosen here: the flow's mean over
-squares of 4 x 4 pixels, so that a pixel's alignment matters less and features are as many as LTOGP's histogram has.
+Varanka et al., MEB: a benchmark of micro-expressions, github.com/tvaranka/meb. Chosen here: the flow's mean
+over squares of 4 x 4 pixels, so that a pixel's alignment matters less and features are as many as LTOGP's
+histogram has.
 """
 
 import numpy as np

@@ -3,9 +3,9 @@
 Li et al.: Towards reading hidden emotions: a comparative study of spontaneous micro-expression spotting and
 recognition methods. IEEE Transactions on Affective Computing 9(4), 2018.
 
-Chosen here: 8 signed orientations, each pixel's vote split between the two next ones (as HOG does, but without
-the gradient's length), 6 x 6 blocks in space and 2 in time, each histogram's sum 1. Li et al. choose the
-blocks on the test data.
+Chosen here: 8 signed orientations, each pixel's vote split between the two next ones (as HOG does, but
+without the gradient's length), 6 x 6 blocks in space and 2 in time, each histogram's sum 1. Li et al.
+choose the blocks on the test data.
 """
 
 import numpy as np

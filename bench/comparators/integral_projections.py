@@ -9,7 +9,7 @@ BLOCKS, REACH = 4, 4
 
 
 def lbp_of_projections(motion: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return histograms of 1-D LBP in space and of LBP in time of each block's projections, (T, H, W) given.
+    """Describe (T, height, width): 1-D LBP in space and LBP in time of each block's projections.
 
     A block's projections are its sums along rows and along columns. In space each value is compared with the
     four before and the four after it, 8 bits; in time the projections of all frames, one below the other,

@@ -1,11 +1,12 @@
 """LBP-SIP: local binary patterns on the six points where the three planes' neighbours meet.
 
-Wang, See, Phan, Oh: LBP with six intersection points: reducing redundant information in LBP-TOP for
-micro-expression recognition. ACCV 2014, LNCS 9003.
+Wang, See, Phan, Oh: LBP with six intersection points: reducing redundant information in LBP-TOP for micro-
+expression recognition. ACCV 2014, LNCS 9003.
 
-LBP-TOP with four neighbours a plane asks each of six points twice. Asked once each, the four in space make a
-code of 4 bits and the two in time one of 2: 16 + 4 bins a block instead of LBP-TOP's 3 x 16. Chosen here: radius
-1, 5 x 5 blocks, each histogram's sum 1. The paper's pyramid (the same at two coarser sizes) is left out.
+LBP-TOP with four neighbours a plane asks each of six points twice. Asked once each, the four in space make
+a code of 4 bits and the two in time one of 2: 16 + 4 bins a block instead of LBP-TOP's 3 x 16. Chosen here:
+radius 1, 5 x 5 blocks, each histogram's sum 1. The paper's pyramid (the same at two coarser sizes) is left
+out.
 """
 
 import numpy as np

@@ -3,10 +3,10 @@
 Liu et al.: A main directional mean optical flow feature for spontaneous micro-expression recognition. IEEE
 Transactions on Affective Computing 7(4), 2016.
 
-In each region the flow's directions fall into 8 bins; of the fullest bin the mean vector is taken, as (length,
-angle), and the mean over the frames of the clip, each against the first. Chosen here: 6 x 6 blocks for the 36
-regions, which the paper draws through 66 landmarks; every fourth frame; angles as their cosine and sine times the
-length, because the mean of angles is none.
+In each region the flow's directions fall into 8 bins; of the fullest bin the mean vector is taken, as
+(length, angle), and the mean over the frames of the clip, each against the first. Chosen here: 6 x 6 blocks
+for the 36 regions, which the paper draws through 66 landmarks; every fourth frame; angles as their cosine
+and sine times the length, because the mean of angles is none.
 """
 
 import numpy as np

@@ -1,8 +1,8 @@
 """MPCA: multilinear principal components of whole clips, then the nearest neighbour or a linear SVM.
 
 Lu, Plataniotis, Venetsanopoulos: MPCA: multilinear principal component analysis of tensor objects. IEEE
-Transactions on Neural Networks 19(1), 2008. Of micro-expressions: Wang et al.; the paper's Table 1 quotes 41.01 %
-on CASME, whose source could not be traced.
+Transactions on Neural Networks 19(1), 2008. Of micro-expressions: Wang et al.; the paper's Table 1 quotes
+41.01 % on CASME, whose source could not be traced.
 
 Clips are resampled to 16 frames of 32 x 32 pixels; the projections of time, rows and columns are those of a
 partial Tucker decomposition of the training clips less their mean, by TensorLy. Chosen inside the training

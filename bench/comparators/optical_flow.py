@@ -20,8 +20,8 @@ def flow_between(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> NDArray
 def apex_flow(frames: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Return the flow from the first frame to the apex.
 
-    Where the apex is not annotated the methods that need it look for it. Here it is the frame that differs most
-    from the first, in the mean of three frames, so that one noisy frame is not taken for it.
+    Not every data set says where the apex is: here it is the frame that differs most from the first, in the
+    mean of three frames, so that one noisy frame is not taken for it.
     """
     values = frames.astype(np.float32)
     difference = np.abs(values - values[0]).mean(axis=(1, 2))

@@ -1,4 +1,4 @@
-"""The paper's recipe: LTOGP, rank pooling, l2,1 selection, linear SVM; N and C chosen inside, as for all rows."""
+"""The paper's recipe: LTOGP, rank pooling, l2,1 selection, linear SVM."""
 
 import microexpr
 

@@ -1,11 +1,12 @@
 """Sparse sampling: sparsity-promoting dynamic mode decomposition keeps a share of the frames for LBP-TOP.
 
-Le Ngo, See, Phan: Sparsity in dynamics of spontaneous subtle emotions: analysis and application. IEEE Transactions
-on Affective Computing 8(3), 2017. The paper's Table 2 quotes 49.00 % on CASME II, whose source could not be traced.
+Le Ngo, See, Phan: Sparsity in dynamics of spontaneous subtle emotions: analysis and application. IEEE
+Transactions on Affective Computing 8(3), 2017. The paper's Table 2 quotes 49.00 % on CASME II, whose source
+could not be traced.
 
-PyDMD's SpDMD (Jovanović, Schmid, Nichols 2014) at 64 x 64 pixels; the clip is written anew from the modes whose
-amplitude is left, at 45 % as many times, evenly spread. Chosen here: the weight of the sparsity such that some
-modes go (gamma = 10), the 45 % of an abstract on its precursor, LBP-TOP's own parameters.
+PyDMD's SpDMD (Jovanović, Schmid, Nichols 2014) at 64 x 64 pixels; the clip is written anew from the modes
+whose amplitude is left, at 45 % as many times, evenly spread. Chosen here: the weight of the sparsity such
+that some modes go (gamma = 10), the 45 % of an abstract on its precursor, LBP-TOP's own parameters.
 """
 
 import numpy as np

@@ -1,7 +1,7 @@
 """STLBP-IP: spatiotemporal LBP of integral projections.
 
-Huang, Wang, Zhao, Pietikäinen: Facial micro-expression recognition using spatiotemporal local binary pattern with
-integral projection. ICCV Workshops 2015.
+Huang, Wang, Zhao, Pietikäinen: Facial micro-expression recognition using spatiotemporal local binary
+pattern with integral projection. ICCV Workshops 2015.
 
 Projections of each frame's difference to the first. Chosen here: 4 x 4 blocks, 1-D LBP of eight neighbours.
 """
