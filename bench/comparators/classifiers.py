@@ -1,4 +1,4 @@
-"""What is fitted on the training subjects of each fold; C, N and the like are chosen inside, for all alike."""
+"""What is fitted on the training subjects of each fold; C, N and the like are chosen inside."""
 
 from __future__ import annotations
 

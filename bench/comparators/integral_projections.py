@@ -13,7 +13,8 @@ def lbp_of_projections(motion: NDArray[np.float32]) -> NDArray[np.float64]:
 
     A block's projections are its sums along rows and along columns. In space each value is compared with the
     four before and the four after it, 8 bits; in time the projections of all frames, one below the other,
-    are a picture, whose LBP is that of a texture. 2 directions x 2 x 256 bins a block, each histogram's sum 1.
+    are a picture, whose LBP is that of a texture. A block has 2 directions x 2 x 256 bins, each histogram's
+    sum being 1.
     """
     parts = []
     for rows in np.array_split(motion, BLOCKS, axis=1):
