@@ -19,6 +19,7 @@ import argparse
 import hashlib
 import json
 import resource
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -29,11 +30,13 @@ import numpy as np
 import pandas as pd
 from comparators import NAMES, load
 from joblib import Parallel, delayed
+from joblib.externals.loky import get_reusable_executor
 from numpy.typing import NDArray
 from tqdm import tqdm
 
 import microexpr
 from microexpr.data import read_frames
+from microexpr.data.clips import content_digest
 from microexpr.experiment import Scores, bootstrap, interval, mcnemar
 
 HERE = Path(__file__).parent
@@ -62,11 +65,7 @@ class Result(NamedTuple):
 def clips_of(options: argparse.Namespace) -> Clips:
     """Read or make the clips."""
     if options.dataset == "simulated":
-        root = options.out / "clips"
-        if not (root / "done").exists():
-            microexpr.simulate(root, faces=options.faces, seed=options.seed)
-            (root / "done").touch()
-        table = microexpr.read_casme2(root)
+        table = microexpr.read_casme2(simulated(options))
     elif options.dataset == "actions":
         sys.path.insert(0, str(HERE.parent / "docs"))
         from actions import FOUR, enlarged, read_actions
@@ -81,6 +80,20 @@ def clips_of(options: argparse.Namespace) -> Clips:
     return Clips(table, list(table["frames"]))
 
 
+def simulated(options: argparse.Namespace) -> Path:
+    """Return the folder of the simulated clips of this seed and these faces, made if it is not there."""
+    faces = (
+        "drawn" if options.faces is None else hashlib.sha256(bytes(options.faces.resolve())).hexdigest()[:8]
+    )
+    root = options.out / f"clips-{options.seed}-{faces}"
+    if not root.exists():
+        unfinished = root.with_suffix(".part")
+        shutil.rmtree(unfinished, ignore_errors=True)  # of a run that was stopped
+        microexpr.simulate(unfinished, faces=options.faces, seed=options.seed)
+        unfinished.replace(root)
+    return root
+
+
 def as_grey(frames: NDArray[Any]) -> NDArray[np.uint8]:
     """Return a clip as uint8, its lowest value 0 and its highest 255."""
     values = frames.astype(np.float64)
@@ -88,22 +101,27 @@ def as_grey(frames: NDArray[Any]) -> NDArray[np.uint8]:
     return np.round(255 * (values - values.min()) / span).astype(np.uint8)
 
 
-def key_of(name: str, clips: Clips) -> str:
+def digest_of(clips: Clips) -> bytes:
+    """SHA-256 of what the clips are and of what is in their files."""
+    digest = hashlib.sha256(clips.table[["dataset", "subject", "clip", "emotion"]].to_csv().encode())
+    for frames in tqdm(clips.frames, "clips: have any changed", unit="clip", delay=2):
+        digest.update(frames.tobytes() if isinstance(frames, np.ndarray) else content_digest(frames))
+    return digest.digest()
+
+
+def key_of(name: str, of_clips: bytes) -> str:
     """Tell whether a stored result still holds: it depends on the method's code and on the clips."""
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(of_clips)
     for path in sorted((HERE / "comparators").glob("*.py")):
         if path.stem == name or path.stem not in NAMES:  # its own, and what they share
             digest.update(path.read_bytes())
-    digest.update(clips.table[["dataset", "subject", "clip", "emotion"]].to_csv().encode())
-    for frames in clips.frames:
-        digest.update(frames.tobytes() if isinstance(frames, np.ndarray) else repr(frames).encode())
     return digest.hexdigest()
 
 
 # ------------------------------------------------------------------------------------------------ one method
 
 
-def run(name: str, clips: Clips) -> Result:
+def run(name: str, clips: Clips, key: str) -> Result:
     """Describe all clips and predict each, in this process and its workers."""
     method = load(name)
     work = Parallel(n_jobs=-1, return_as="generator")(
@@ -114,9 +132,10 @@ def run(name: str, clips: Clips) -> Result:
     start = perf_counter()
     predicted = method.classify(X, clips.table)
     seconds = perf_counter() - start
+    get_reusable_executor().shutdown(wait=True)  # only of processes that have ended the memory is known
     most = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     seconds_a_clip = float(np.mean([s for _, s in described]))
-    return Result(key_of(name, clips), list(map(str, predicted)), seconds_a_clip, seconds, most / 1024)
+    return Result(key, list(map(str, predicted)), seconds_a_clip, seconds, most / 1024)
 
 
 def _describe(name: str, frames: Any) -> tuple[NDArray, float]:
@@ -191,6 +210,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--only", nargs="+", choices=NAMES, default=NAMES, help="some of the methods")
     parser.add_argument("--out", type=Path, default=Path("microexpr-comparison"), metavar="FOLDER")
     parser.add_argument("--one", choices=NAMES, help=argparse.SUPPRESS)  # what a process of its own runs
+    parser.add_argument("--key", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.dataset != "simulated" and options.root is None:
         parser.error(f"{options.dataset} needs the folder where it lies")
@@ -199,15 +219,19 @@ def main(arguments: list[str]) -> int:
     if options.one:
         path = options.out / f"{options.one}.json"
         unfinished = path.with_suffix(".part")
-        unfinished.write_text(json.dumps(run(options.one, clips)._asdict()))
+        try:
+            result = run(options.one, clips, options.key)
+        except ModuleNotFoundError as error:
+            parser.error(f"{options.one} needs {error.name}: pip install it, or leave it out with --only")
+        unfinished.write_text(json.dumps(result._asdict()))
         unfinished.replace(path)
         return 0
-    results, status = {}, 0
+    results, status, of_clips = {}, 0, digest_of(clips)
     for name in options.only:
-        path, key = options.out / f"{name}.json", key_of(name, clips)
+        path, key = options.out / f"{name}.json", key_of(name, of_clips)
         if not path.exists() or Result(**json.loads(path.read_text())).key != key:
             path.unlink(missing_ok=True)
-            subprocess.run([sys.executable, __file__, *arguments, "--one", name], check=False)
+            subprocess.run([sys.executable, __file__, *arguments, "--one", name, "--key", key], check=False)
         if path.exists():
             results[name] = Result(**json.loads(path.read_text()))
         else:

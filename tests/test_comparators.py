@@ -1,13 +1,18 @@
 """The methods beside ours: against loops or a case whose answer is known, and the table that they make."""
 
+import argparse
 import importlib
 import json
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from joblib.externals.loky import get_reusable_executor
+
+from microexpr import simulate
 
 ROOT = Path(__file__).parents[1]
 # They need PyTorch, TensorLy and PyDMD, which the tests do not bring.
@@ -18,6 +23,7 @@ HEAVY = {"cnn_lstm", "mpca", "sparse_sampling"}
 def bench():
     """The folder of the benchmarks on Python's path, as `python bench/compare.py` has it."""
     sys.path.insert(0, str(ROOT / "bench"))
+    get_reusable_executor().shutdown(wait=True)  # workers of earlier tests know nothing of that path
     yield importlib.import_module("compare")
     sys.path.remove(str(ROOT / "bench"))
 
@@ -142,9 +148,9 @@ def clips(bench, moving):
 
 
 def test_the_table_of_results(bench, clips):
-    results = {name: bench.run(name, clips) for name in ("paper", "flow")}
+    results = {name: bench.run(name, clips, f"key of {name}") for name in ("paper", "flow")}
     for name, result in results.items():
-        assert result.key == bench.key_of(name, clips)
+        assert result.key == f"key of {name}"
         assert len(result.predicted) == 24
         assert bench.Result(**json.loads(json.dumps(result._asdict()))) == result
     assert list(results["flow"].predicted) == list(clips.table["emotion"])
@@ -154,11 +160,29 @@ def test_the_table_of_results(bench, clips):
 
 
 def test_a_stored_result_holds_for_these_clips_only(bench, clips):
-    key = bench.key_of("flow", clips)
-    assert key == bench.key_of("flow", clips)
-    assert key != bench.key_of("mdmo", clips)
+    of_clips = bench.digest_of(clips)
+    key = bench.key_of("flow", of_clips)
+    assert key == bench.key_of("flow", bench.digest_of(clips))
+    assert key != bench.key_of("mdmo", of_clips)
     changed = clips._replace(frames=[*clips.frames[:-1], 255 - clips.frames[-1]])
-    assert key != bench.key_of("flow", changed)
+    assert key != bench.key_of("flow", bench.digest_of(changed))
+
+
+def test_a_changed_file_is_noticed_and_seeds_have_clips_of_their_own(bench, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        bench.microexpr, "simulate", partial(simulate, subjects=2, clips=4, frames=(4, 5), progress=False)
+    )
+    options = argparse.Namespace(dataset="simulated", out=tmp_path, faces=None, seed=0)
+    (tmp_path / "clips-0-drawn.part").mkdir()
+    (tmp_path / "clips-0-drawn.part" / "left.txt").touch()  # by a run that was stopped
+    clips = bench.clips_of(options)
+    before = bench.digest_of(clips)
+    assert before == bench.digest_of(bench.clips_of(options))
+    options.seed = 1
+    assert before != bench.digest_of(bench.clips_of(options))
+    image = Path(clips.frames[0][1])
+    image.write_bytes(Path(clips.frames[0][0]).read_bytes())
+    assert before != bench.digest_of(clips)
 
 
 def test_what_the_command_line_refuses(bench, capsys):
