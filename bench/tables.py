@@ -1,13 +1,14 @@
 """Write README's tables of times, and docs/ltogp_speed.svg, from one run of all benchmarks.
 
     pytest bench --benchmark-only --benchmark-json here.json
-    NUMBA_CPU_NAME=haswell pytest bench --benchmark-only -k ltogp --benchmark-json haswell.json
+    NUMBA_CPU_NAME=haswell NUMBA_CPU_FEATURES= \\
+        pytest bench --benchmark-only -k ltogp --benchmark-json haswell.json
     python bench/tables.py here.json haswell.json
 
-The second run, with the kernels of a processor without AVX-512, may be left out, and its columns with it. A
-table stands in README.md between `<!-- benchmarks NAME -->` and `<!-- end of benchmarks -->`; all that is
-between them is replaced. Rows whose benchmark is not in the run (no C compiler, no mahotas, no data) are left
-out, and named on standard error.
+The second run, with the kernels of a processor without AVX-512, may be left out, and its columns with it; the
+name alone would keep this processor's instructions. A table stands in README.md between
+`<!-- benchmarks NAME -->` and `<!-- end of benchmarks -->`, and all of that is replaced. Rows not in the run
+(no C compiler, mahotas or data) are left out, and named on standard error.
 """
 
 import argparse
@@ -111,9 +112,8 @@ def ltogp(runs: list[Run]) -> list[str]:
             if name in run.benchmarks:
                 one, other, ratio, unit = (run.extra(name, key) for key in ("one", "other", "ratio", "unit"))
                 unit = unit.partition("/")[0].replace("us", "µs")
-                cells += (
-                    f" {one:.3g} {unit} | {other:.3g} {unit} | {said(ratio, run.extra(name, 'speedup'))} |"
-                )
+                cells += f" {number(one)} {unit} | {number(other)} {unit} "
+                cells += f"| {said(ratio, run.extra(name, 'speedup'))} |"
             else:
                 cells += " | | |"
         if cells.strip(" |"):
@@ -121,6 +121,11 @@ def ltogp(runs: list[Run]) -> list[str]:
         else:
             left_out(label, name)
     return [*lines, "", *(f"Measured on {run.description()}." for run in runs)]
+
+
+def number(x: float) -> str:
+    """Write three digits, without an exponent."""
+    return f"{x:.3g}" if x < 1000 else f"{x:.0f}"
 
 
 def said(ratio: float, speedup: bool) -> str:
@@ -136,11 +141,11 @@ def draw_ltogp(run: Run, path: Path) -> None:
     from matplotlib import pyplot as plt
 
     bars = [(label, run.extra(name, which)) for label, name, which in BARS if name in run.benchmarks]
-    with plt.rc_context({"svg.hashsalt": "ltogp", "font.size": 9}):
+    with plt.rc_context({"svg.hashsalt": "ltogp", "svg.fonttype": "none", "font.size": 9}):
         figure, ax = plt.subplots(figsize=(7.6, 1.9), layout="constrained")
         places = range(len(bars))
         drawn = ax.barh(places, [us for _, us in bars], color=["#0072b2"] + ["#999999"] * (len(bars) - 1))
-        ax.bar_label(drawn, [f"{us:.3g}" for _, us in bars], padding=3)
+        ax.bar_label(drawn, [number(us) for _, us in bars], padding=3)
         ax.set_yticks(places, [label for label, _ in bars])
         ax.invert_yaxis()
         ax.set_xscale("log")
