@@ -15,9 +15,11 @@ from itertools import pairwise
 
 import numpy as np
 import pandas as pd
+import torch
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from PIL import Image
+from torch import nn
 
 from microexpr.data import resample
 
@@ -49,9 +51,6 @@ def classify(X: NDArray, table: pd.DataFrame) -> NDArray:
 
 def fit_and_predict(X: NDArray, y: NDArray, X_test: NDArray, n_classes: int) -> NDArray:
     """Train both networks, the second on the features of the first."""
-    import torch
-    from torch import nn
-
     torch.set_num_threads(1)
     torch.manual_seed(0)
 
@@ -98,8 +97,6 @@ def fit_and_predict(X: NDArray, y: NDArray, X_test: NDArray, n_classes: int) -> 
 
 def train(network, loss_of, n: int, epochs: int, batch: int) -> None:
     """Adam on shuffled batches."""
-    import torch
-
     optimiser = torch.optim.Adam(network.parameters(), 1e-3)
     for _ in range(epochs):
         for some in torch.randperm(n).split(batch):

@@ -9,6 +9,8 @@ partial Tucker decomposition of the training clips less their mean, by TensorLy.
 folds: how many components of each, and the nearest neighbour or the SVM and its C.
 """
 
+from tempfile import TemporaryDirectory
+
 import numpy as np
 from joblib import Memory
 from numpy.typing import NDArray
@@ -18,6 +20,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
+from tensorly.decomposition import partial_tucker
 
 from microexpr.data import resample
 
@@ -41,8 +44,6 @@ class MPCA(TransformerMixin, BaseEstimator):
 
     def fit(self, X: NDArray, y: object = None) -> "MPCA":
         """Alternate over the modes, three times: the projections change little after that."""
-        from tensorly.decomposition import partial_tucker
-
         self.mean_ = X.mean(axis=0)
         (_, self.factors_), _ = partial_tucker(
             np.float64(X - self.mean_), rank=list(self.rank), modes=[1, 2, 3], n_iter_max=3
@@ -59,8 +60,6 @@ class MPCA(TransformerMixin, BaseEstimator):
 
 def classify(X: NDArray, table: object) -> NDArray:
     """Choose ranks and classifier inside the training folds."""
-    from tempfile import TemporaryDirectory
-
     with TemporaryDirectory() as folder:  # the projections serve every classifier
         steps = [("mpca", MPCA()), ("scale", StandardScaler()), ("classifier", SVC())]
         estimator = Pipeline(steps, memory=Memory(folder, verbose=0))

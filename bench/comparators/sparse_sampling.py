@@ -12,6 +12,7 @@ that some modes go (gamma = 10), the 45 % of an abstract on its precursor, LBP-T
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from pydmd import SpDMD
 
 import ltogp
 
@@ -22,8 +23,6 @@ SIZE, SHARE, GAMMA = 64, 0.45, 10.0
 
 def describe(frames: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Return LBP-TOP of the sampled clip."""
-    from pydmd import SpDMD
-
     small = [Image.fromarray(frame).resize((SIZE, SIZE), Image.Resampling.BOX) for frame in frames]
     snapshots = np.stack([np.asarray(image, dtype=np.float64).ravel() for image in small], axis=1)
     dmd = SpDMD(svd_rank=0.999, gamma=GAMMA, verbose=False).fit(snapshots)
