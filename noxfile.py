@@ -6,6 +6,8 @@
     nox -s python                every Python from 3.11 on that is installed
     nox -s processor             kernels compiled for a Haswell, and for any x86-64
     nox -s blas                  OpenBLAS as on a Haswell, a Skylake-X, a Zen
+    nox -s conformance           scikit-learn's checks with its array API's
+    nox -s aeon                  aeon's checks
     nox -s interpreted           kernels as plain Python, where that ends in minutes
     nox -s data -- FOLDER        also the tests on real data in FOLDER
     nox -s fuzz -- 30            every public function on random input, for 30 minutes
@@ -89,6 +91,20 @@ INTERPRETED = [
     "tests/test_ltogp_images.py",
     "tests/test_packaging.py",
 ]
+
+
+@nox.session
+def conformance(session: nox.Session) -> None:
+    """SciPy reads the variable when it is imported, for good: the other tests do without."""
+    session.install("-e", ".[test]")
+    session.run("pytest", "tests/test_conformance.py", env={"SCIPY_ARRAY_API": "1"})
+
+
+@nox.session
+def aeon(session: nox.Session) -> None:
+    """In an environment of its own, with the Numba that aeon asks for."""
+    session.install("-e", ".[aeon]", "pytest")
+    session.run("pytest", "tests/test_rankpool_aeon.py", "rankpool/aeon.py")
 
 
 @nox.session

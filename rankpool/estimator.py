@@ -44,7 +44,7 @@ class RankPooling(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
     n_features_in_ : int
         Features of a frame.
     feature_names_in_ : ndarray of shape (n_features_in_,)
-        Columns of the first clip in `fit`, if it was a DataFrame whose columns are strings.
+        Columns of the first clip in `fit`, if it was a table (pandas, polars, PyArrow) and they are strings.
 
     Notes
     -----
@@ -52,7 +52,7 @@ class RankPooling(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
     `fit_transform` also take an iterator that yields one clip at a time. A thread takes its next clip when it
     is done with the last one: beside the clips that are worked on, none is held; processes are sent up to two
     clips each ahead. Nothing is learned from the
-    clips but the number of features, and the names of the columns of DataFrames, which must be the same, in
+    clips but the number of features, and the names of the columns of tables, which must be the same, in
     the same order, in all clips: so nothing leaks from test to training. For unit-norm vectors let
     scikit-learn's ``Normalizer`` follow in the pipeline. The very first call compiles: see :func:`rank_svm`.
 
@@ -261,8 +261,8 @@ def _count(X: Any) -> int | None:
 
 
 def _column_names(clip: Any) -> NDArray[Any] | None:
-    """Return the names of a DataFrame's columns, if all are strings."""
-    names = list(getattr(clip, "columns", []))
+    """Return the names of a table's columns, if all are strings."""
+    names = list(getattr(clip, "column_names", getattr(clip, "columns", [])))  # PyArrow's are the former
     if not names or not all(isinstance(name, str) for name in names):
         return None
     return np.array(names, dtype=object)

@@ -7,7 +7,6 @@ from sklearn.covariance import LedoitWolf
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
-from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from microexpr import loso, make_classifier
 from microexpr.discriminant import ShrinkageLDA
@@ -22,11 +21,6 @@ def make_data(n=45, d=150, classes=("disgust", "others", "surprise"), seed=0):
     for k, label in enumerate(classes):
         X[y == label, 3 * k : 3 * k + 5] += 1.5
     return X, y
-
-
-@parametrize_with_checks([ShrinkageLDA(), ShrinkageLDA(priors="equal")])
-def test_is_an_estimator_of_scikit_learn(estimator, check):
-    check(estimator)
 
 
 @pytest.mark.parametrize("priors", [None, "equal"])

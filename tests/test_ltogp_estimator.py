@@ -10,23 +10,12 @@ from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
-from sklearn.utils.estimator_checks import check_estimator
 
 import ltogp
 from ltogp import LTOGP
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (12, 20, 30), dtype=np.uint8)
-
-
-# scikit-learn's checks bring tables of any number of columns: each row becomes an image of height 1. There
-# are few checks for estimators that take no tables.
-@pytest.mark.parametrize("estimator", [LTOGP(), LTOGP(blocks=(1, 1), image_shape=(1, -1))])
-@pytest.mark.filterwarnings("ignore:Can't test estimator LTOGP which requires input  of type:UserWarning")
-def test_scikit_learn_checks(estimator):
-    results = check_estimator(estimator, on_skip=None)  # raises if one fails
-    passed = [result["check_name"] for result in results if result["status"] == "passed"]
-    assert len(passed) > (40 if estimator.image_shape else 0)
 
 
 def test_stack_list_and_table_agree():

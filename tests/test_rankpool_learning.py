@@ -9,7 +9,6 @@ from sklearn.model_selection import GridSearchCV, GroupKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
-from sklearn.utils.estimator_checks import parametrize_with_checks
 from sklearn.utils.fixes import parse_version
 
 import rankpool
@@ -28,11 +27,6 @@ def queries(n=300, d=6, n_queries=25, seed=0):
 
 def all_pairs(y, groups):
     return np.nonzero((y[:, None] < y) & (groups[:, None] == groups))
-
-
-@parametrize_with_checks([RankSVM(), RankSVM(loss="squared_hinge")])
-def test_scikit_learn_contract(estimator, check):
-    check(estimator)
 
 
 @pytest.mark.parametrize("loss", LOSSES)

@@ -13,7 +13,6 @@ from sklearn.linear_model import RidgeClassifier
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import Normalizer
-from sklearn.utils import estimator_checks
 
 import rankpool
 from rankpool import (
@@ -125,20 +124,6 @@ def test_same_bits_for_any_number_of_threads(loss):
     expected = RankPooling(loss=loss).fit_transform(X)
     for n_jobs in (2, 4, -1):
         np.testing.assert_array_equal(RankPooling(loss=loss, n_jobs=n_jobs).fit_transform(X), expected)
-
-
-@pytest.mark.parametrize("estimator", [RankPooling, HierarchicalRankPooling])
-def test_scikit_learn_checks(estimator):
-    for check in (  # those of check_estimator that do not pass tables
-        estimator_checks.check_estimator_cloneable,
-        estimator_checks.check_estimator_repr,
-        estimator_checks.check_get_params_invariance,
-        estimator_checks.check_no_attributes_set_in_init,
-        estimator_checks.check_parameters_default_constructible,
-        estimator_checks.check_set_params,
-        estimator_checks.check_valid_tag_types,
-    ):
-        check(estimator.__name__, estimator())
 
 
 def test_scikit_learn_contract():
