@@ -14,6 +14,7 @@ collect_ignore = [
     "fault_campaign.py",
     "fault_trials.py",
     "memory.py",
+    "robustness.py",
     "slides.py",
     "store_size.py",
     "tables.py",
