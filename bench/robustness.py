@@ -153,8 +153,8 @@ def tables_of(outcomes: dict[tuple[str, int], Outcome], options: argparse.Namesp
     """Write what is best under each condition, and all accuracies on the clips that nothing was chosen on."""
     conditions = list(dict.fromkeys(condition for condition, _ in outcomes))
     lines = [
-        "| condition | best on the other seed | its accuracy | the paper's recipe, frames as they are | difference "
-        "| largest class |",
+        "| condition | best on the other seed | its accuracy | the paper's recipe, frames as they are "
+        "| difference | largest class |",
         "|" + " --- |" * 6,
     ]
     for condition in conditions:
@@ -186,9 +186,9 @@ def tables_of(outcomes: dict[tuple[str, int], Outcome], options: argparse.Namesp
     y, subjects = next(iter(outcomes.values()))[:2]
     lines += [
         "",
-        f"Simulated clips ({options.difficulty}, {'drawn faces' if options.faces is None else 'portraits'}), "
-        f"{len(y)} of {len(set(subjects))} subjects, seed {options.seed}; best by seed {options.choose_seed}. "
-        "Percent, with 95 % intervals over subjects.",
+        f"{len(y)} simulated clips ({options.difficulty}) of {len(set(subjects))} "
+        f"{'drawn faces' if options.faces is None else 'portraits'}, seed {options.seed}; best by seed "
+        f"{options.choose_seed}. Percent, with 95 % intervals over subjects.",
     ]
     return "\n".join(lines)
 
