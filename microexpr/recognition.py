@@ -20,8 +20,9 @@ from ._model_file import read_model, write_model
 from ._progress import progress_bar
 from ._recipe import mean_frame
 from .data import VideoFrames
-from .data.clips import Damaged, read_clip, read_frames, resize
+from .data.clips import Damaged, read_clip, read_frames
 from .data.cropping import crop_as, read_cropped
+from .data.resizing import resize
 from .data.stabilisation import Grey, settle
 from .pipeline import describe
 

@@ -7,31 +7,22 @@ import io
 import os
 import re
 import sys
-import warnings
 import zlib
-from collections.abc import Container, Generator, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
-from itertools import islice
-from numbers import Real
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from .._checks import is_whole
 from .._extras import require
 from .._progress import progress_bar
-from .._wording import option
 from ._errors import ClipError
 from ._images import (
     IMAGES,
-    LARGEST_VIDEO,
     Box,
     Pages,
-    check_file,
     check_length,
     count_pages,
     decode_image,
@@ -39,23 +30,14 @@ from ._images import (
     open_file,
 )
 from ._video_parts import VideoFrames, length_and_crc
-from ._videos import reason_of, shown_frames, survey_video, what_is_cut_off
+from .faces import check_margin, face_of
+from .resizing import MOST_PIXELS, are_whole, check_size
 from .stabilisation import Grey, Stabilise, check_blur, check_n_frames, check_stabilise, settle
+from .video_file import read_video
 
-__all__ = [
-    "ClipError",
-    "find_face",
-    "image_paths",
-    "read_clip",
-    "read_frames",
-    "read_image",
-    "resize",
-]
+__all__ = ["image_paths", "read_clip", "read_frames", "read_image"]
 
 Damaged = Literal["raise", "keep"]
-
-# Beyond what any clip has: an option with such a number is a slip, and would end in a MemoryError.
-_MOST_PIXELS = 65_500  # of a side: a JPEG's limit
 
 
 def read_clip(
@@ -141,7 +123,7 @@ def read_clip(
             require("finding the face in a video", "video", "face")
         else:
             require("reading a video", "video")
-        frames = _read_video(path, size, crop, margin, progress, keep=damaged == "keep")
+        frames = read_video(path, size, crop, margin, progress, keep=damaged == "keep")
         return settle(frames, stabilise, blur, n_frames)
     box = face_of(path, _sample(paths), margin) if face else None
     frames = _decode_all(paths, size, box, progress, alone=len(paths) == 1)
@@ -259,26 +241,13 @@ def read_image(path: str | os.PathLike[str], size: tuple[int, int] | None = None
     return pages.frames[0]
 
 
-def resize(frame: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Resize a grey frame to (height, width) pixels: bilinear, anti-aliased where it shrinks."""
-    check_options(None, None, size)
-    if size is None:
-        raise ValueError("size is None; it must be (height, width) in pixels")
-    _check_frame(frame)
-    if frame.shape == tuple(size):
-        return frame
-    return np.asarray(Image.fromarray(frame).resize((size[1], size[0]), Image.Resampling.BILINEAR))
-
-
 def check_options(stabilise: Any, n_frames: Any, size: Any = None, blur: Any = None) -> None:
     """Raise a ValueError unless these are what `read_frames` takes."""
     check_stabilise(stabilise)
     check_blur(blur)
     check_n_frames(n_frames)
-    if size is not None and not _are_whole(size, 2, least=1, most=_MOST_PIXELS):
-        raise ValueError(
-            f"size is {size!r}; it must be (height, width) in pixels, each from 1 to {_MOST_PIXELS}"
-        )
+    if size is not None:
+        check_size(size)
 
 
 def image_paths(folder: str | os.PathLike[str]) -> list[Path]:
@@ -294,96 +263,6 @@ def image_paths(folder: str | os.PathLike[str]) -> list[Path]:
         names = [entry.name for entry in entries if not (entry.name.startswith(".") or is_folder(entry))]
     paths = (folder / name for name in names)
     return sorted((path for path in paths if path.suffix.lower() in IMAGES), key=_numbers_as_numbers)
-
-
-def find_face(frames: Iterable[NDArray[np.uint8]], margin: float = 0.1) -> Box:
-    """Find the largest face in any of the frames, with scikit-image's frontal-face cascade.
-
-    Parameters
-    ----------
-    frames : iterable of ndarray of shape (height, width), uint8
-        Frames of one size.
-    margin : float
-        Border added on each side, 0 or more, as a fraction of the face, as far as the frame goes.
-
-    Returns
-    -------
-    (top, left, height, width) : tuple of int
-        The box, in pixels.
-
-    Raises
-    ------
-    ClipError
-        If there is no face of at least a sixth of the frame's shorter side.
-    ValueError
-        If `margin` is negative or not finite, or a frame is not grey.
-    TypeError
-        If a frame is not of uint8.
-    """
-    check_margin(margin)
-    require("finding a face", "face")
-    import skimage.data
-    from skimage.feature import Cascade
-
-    cascade = Cascade(skimage.data.lbp_frontal_face_cascade_filename())
-    largest, searched = (0.0, 0.0, 0.0), 0
-    for frame in frames:
-        searched += 1
-        _check_frame(frame)
-        height, width = frame.shape
-        shrink = max(1.0, max(height, width) / 640)  # 75 ms at 640 x 360, and it grows with the area
-        small = resize(frame, (round(height / shrink), round(width / shrink)))
-        side = min(small.shape)
-        # With the default of 4 neighbours noise of one grey level made a larger face out of a hand and a flag
-        found = cascade.detect_multi_scale(
-            small,
-            scale_factor=1.1,
-            step_ratio=1,
-            min_size=(side // 6, side // 6),
-            max_size=(side, side),
-            min_neighbor_number=8,
-        )
-        if found:
-            largest = max(largest, _mean_of_largest([(f["width"], f["r"], f["c"]) for f in found], shrink))
-    face, r, c = map(round, largest)
-    if not face:
-        raise ClipError(
-            f"no face found in the {searched} frames searched; "
-            f"crop the clip and read it with {option('face', False)}"
-        )
-    top, left = max(0, round(r - margin * face)), max(0, round(c - margin * face))
-    bottom, right = (round(start + (1 + margin) * face) for start in (r, c))
-    return top, left, min(bottom, height) - top, min(right, width) - left
-
-
-def _are_whole(values: Any, count: int, least: int, most: int) -> bool:
-    return np.shape(values) == (count,) and all(is_whole(v) and least <= v <= most for v in values)
-
-
-def _check_frame(frame: Any) -> None:
-    if not isinstance(frame, np.ndarray) or frame.dtype != np.uint8 or isinstance(frame, np.ma.MaskedArray):
-        kind = getattr(frame, "dtype", type(frame).__name__)
-        raise TypeError(f"the frame is of {kind}; it must be an array of uint8 without a mask")
-    if frame.ndim != 2 or frame.size == 0:
-        raise ValueError(f"the frame has shape {frame.shape}; it must be grey, (height, width)")
-
-
-def _mean_of_largest(found: list[tuple[int, int, int]], shrink: float) -> tuple[float, float, float]:
-    """Return the mean (width, top, left) of the detections that are the largest face, times `shrink`.
-
-    The cascade finds a face several times over. Which of them is the largest changes with the rounding of the
-    pixels, and with it the box by a sixth of the face; the mean of those that share more than half their area
-    with it changes by a twentieth.
-    """
-    size, top, left = max(found)
-    same = []
-    for w, r, c in found:
-        high, wide = min(r + w, top + size) - max(r, top), min(c + w, left + size) - max(c, left)
-        shared = max(0, high) * max(0, wide)
-        if shared > 0.5 * (w * w + size * size - shared):
-            same.append((w, r, c))
-    width, r, c = np.mean(same, axis=0) * shrink
-    return float(width), float(r), float(c)
 
 
 def _read(
@@ -402,11 +281,11 @@ def _read(
             raise ValueError("box is of images; a part of a video is cropped to its face, or not at all")
         require("reading a video", *["video", "face"][: 1 + paths.face])
         part = (paths.first, paths.last)
-        frames = _read_video(paths.path, size, paths.face, 0.1, progress, part=part)
+        frames = read_video(paths.path, size, paths.face, 0.1, progress, part=part)
         return settle(frames, stabilise, blur, n_frames)
     if isinstance(paths, (str, bytes, os.PathLike)):
         raise ValueError(f"paths is {paths!r}; it must be a sequence of paths (read_clip reads a folder)")
-    if box is not None and not (_are_whole(box, 4, 0, _MOST_PIXELS) and box[2] > 0 < box[3]):
+    if box is not None and not (are_whole(box, 4, 0, MOST_PIXELS) and box[2] > 0 < box[3]):
         raise ValueError(f"box is {box!r}; it must be (top, left, height, width) in pixels")
     if len(paths) == 0:
         raise ClipError("the clip has no frames")
@@ -486,134 +365,6 @@ def _length_and_crc(pieces: Iterable[bytes]) -> bytes:
     for piece in pieces:
         length, crc = length + len(piece), zlib.crc32(piece, crc)
     return length.to_bytes(8, "little") + crc.to_bytes(4, "little")
-
-
-def check_margin(margin: float) -> None:
-    """Raise a ValueError unless this is what `find_face` takes as `margin`."""
-    if isinstance(margin, bool) or not isinstance(margin, Real) or not 0 <= margin < np.inf:
-        raise ValueError(f"margin is {margin}; it must be 0 or more, as a fraction of the face")
-
-
-class VideoFile:
-    """A video file that is read: what is damaged in it, where its face is, its frames.
-
-    `keep` says to go on where it is damaged, and to warn at its end; `part` which frames are the clip, first
-    and last, or None.
-    """
-
-    def __init__(self, path: Path, *, keep: bool = False, part: tuple[int, int] | None = None) -> None:
-        self.path, self.keep, self.part = path, keep, part
-        self.first = 0 if part is None else part[0]
-        self.stop = None if part is None else part[1] + 1
-        self.found: list[str] = []
-        check_file(path, LARGEST_VIDEO, "videos")
-        with self._as_clip_error():
-            self.packets = survey_video(path, self._damage)
-        self.count = self.packets if self.stop is None else self.stop - self.first
-
-    def find_face(self, margin: float, among: int | None = None) -> Box:
-        """Find the largest face in about five frames, spread over it, or over its first `among` frames."""
-        every = max(1, min(self.count, among or self.count) // 4)
-        # Decoded twice rather than kept: a long video at full size does not fit in memory.
-        with self._as_clip_error(), closing(shown_frames(self.path, self._damage)) as shown:
-            return face_of(self.path, islice(islice(shown, self.first, self.stop), 0, among, every), margin)
-
-    def frames(
-        self,
-        size: tuple[int, int] | None,
-        box: Box | None,
-        progress: bool | None,
-        *,
-        again: bool = False,
-        needed: Container[int] | None = None,
-    ) -> Generator[NDArray[np.uint8], None, None]:
-        """Decode the frames one after the other, cut the box out of each and resize that.
-
-        `again` says that they were decoded before, and damage was found then: on all cores. Of those that are
-        not `needed`, by their number in the file, one of no pixels is given.
-        """
-        read = 0
-        shape: tuple[int, ...] | None = None
-        with (
-            self._as_clip_error(),
-            closing(shown_frames(self.path, self._damage, threads=0 if again else 1, needed=needed)) as shown,
-        ):
-            wanted = islice(shown, self.first, self.stop)
-            for frame in progress_bar(wanted, "read", self.count or None, "frame", progress, leave=False):
-                if not frame.size:
-                    read += 1
-                    yield frame
-                    continue
-                shape = shape or frame.shape
-                if frame.shape != shape and (box is not None or size is None):
-                    sizes = f"{shape[0]} x {shape[1]} to {frame.shape[0]} x {frame.shape[1]} pixels"
-                    raise ClipError(f"{self.path} changes from {sizes} after {read} frames")
-                read += 1
-                yield _crop(frame, box, size)
-        if self.stop is not None and read < self.stop - self.first:
-            raise ClipError(f"{self.path} has {read} of the frames {self.first} to {self.stop - 1}")
-        if not read:
-            raise ClipError(f"{self.path} has no video frames")
-        if self.found:
-            more = f" (and {len(self.found) - 1} more)" if len(self.found) > 1 else ""
-            kept = f"its {read} frames are kept, as {option('damaged', 'keep')} says"
-            warnings.warn(f"{self.path} {self.found[0]}{more}; {kept}", UserWarning, stacklevel=4)
-
-    def _damage(self, what: str) -> None:
-        if not self.keep:
-            unreadable = what if what.startswith("ends early") else f"is not a readable video: it {what}"
-            remedy = "" if self.part else f"; {option('damaged', 'keep')} reads what is there"
-            raise ClipError(f"{self.path} {unreadable}{remedy}")
-        if what not in self.found:
-            self.found.append(what)
-
-    @contextmanager
-    def _as_clip_error(self) -> Iterator[None]:
-        try:
-            yield
-        except (ClipError, ModuleNotFoundError):
-            raise
-        except IndexError as error:
-            raise ClipError(f"{self.path} is not a readable video: it has no pictures in it") from error
-        except Exception as error:  # PyAV's are of many kinds; those of Python about hostile headers too
-            cut = what_is_cut_off(self.path)
-            reason = f"it {cut}" if cut else reason_of(error)
-            raise ClipError(f"{self.path} is not a readable video: {reason}") from error
-
-
-def _read_video(
-    path: Path,
-    size: tuple[int, int] | None,
-    face: bool,
-    margin: float,
-    progress: bool | None,
-    *,
-    keep: bool = False,
-    part: tuple[int, int] | None = None,
-) -> NDArray[np.uint8]:
-    video = VideoFile(path, keep=keep, part=part)
-    box = video.find_face(margin) if face else None
-    frames: list[NDArray[np.uint8]] = []
-    for frame in video.frames(size, box, progress):
-        frames.append(frame)
-        if len(frames) == 1:
-            check_length(path, min(video.count, video.packets), frame)
-    return np.stack(frames)
-
-
-def face_of(path: Path, sample: Iterable[NDArray[np.uint8]], margin: float) -> Box:
-    """Find the largest face in frames of a file or folder, which the message names where there is none."""
-    try:
-        return find_face(sample, margin)
-    except ClipError as error:
-        raise ClipError(f"{path}: {error}") from None
-
-
-def _crop(frame: NDArray[np.uint8], box: Box | None, size: tuple[int, int] | None) -> NDArray[np.uint8]:
-    if box is not None:
-        top, left, height, width = box
-        frame = frame[top : top + height, left : left + width]
-    return np.array(frame) if size is None else resize(frame, size)
 
 
 def _numbers_as_numbers(path: Path) -> list[tuple[int, int, str]]:

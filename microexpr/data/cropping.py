@@ -24,15 +24,9 @@ from ._eyes import Point, align, find_eyes, has_cascades
 from ._images import IMAGES
 from ._reading import Problem, counted
 from ._video_parts import VideoFrames
-from .clips import (
-    Damaged,
-    check_options,
-    find_face,
-    read_clip,
-    read_frames,
-    read_frames_and_digest,
-    resize,
-)
+from .clips import Damaged, check_options, read_clip, read_frames, read_frames_and_digest
+from .faces import find_face
+from .resizing import resize
 from .stabilisation import Grey, Stabilise, resample, settle
 
 if TYPE_CHECKING:

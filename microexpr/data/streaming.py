@@ -18,7 +18,9 @@ from .._progress import progress_bar
 from ._errors import ClipError
 from ._images import IMAGES, Box, decode_image, open_file
 from ._videos import open_video
-from .clips import Damaged, VideoFile, check_margin, check_options, face_of, image_paths
+from .clips import Damaged, check_options, image_paths
+from .faces import check_margin, face_of
+from .video_file import VideoFile
 
 __all__ = ["FrameStream", "stream_clip"]
 
