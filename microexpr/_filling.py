@@ -297,7 +297,8 @@ def _stat_digest(frames: Iterable[str | os.PathLike[str]] | VideoFrames) -> byte
     if isinstance(frames, VideoFrames):
         digest.update(frames.part)
         frames = [frames.path]
-    for path in map(os.fspath, frames):
-        status = os.stat(path)
-        digest.update(f"{os.path.basename(path)}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+    for path in frames:
+        name = os.fspath(path)  # once, of three that would
+        status = os.stat(name)
+        digest.update(f"{os.path.basename(name)}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
     return digest.digest()
