@@ -67,6 +67,7 @@ class Filling:
         self._frames = list(table["frames"])
         self._claims = Claims(store.objects, run)
         self._stats = np.zeros((len(table), 32), dtype=np.uint8)
+        self._has_stat = np.zeros(len(table), dtype=bool)
         # Positions of which it is not known yet that nothing is to be done.
         self._open = set(range(len(table)))
         self._lacking: dict[int, list[Kind]] = {}
@@ -106,6 +107,7 @@ class Filling:
         while self._open:
             first, self._looked = not self._looked, True
             with self._lock:
+                self._has_stat[:] = False
                 chunks = self._rows // CHUNK_ROWS
                 for chunk in progress(sorted({int(chunks[k]) for k in self._open})):
                     self._look_at([k for k in sorted(self._open) if chunks[k] == chunk])
@@ -135,7 +137,13 @@ class Filling:
                 self._at_work[chunk] = {k for k in self._lacking if self._rows[k] // CHUNK_ROWS == chunk}
             if not self._at_work[chunk]:
                 self._end(chunk)
-            return self._lacking.get(position, [])
+            kinds = self._lacking.get(position, [])
+        # By the thread that reads the files, and before it does: of what changes them meanwhile, the next
+        # run sees that names and times are others than those that are noted.
+        if kinds and not self._take_stat(position):
+            self.fail(position)
+            return []
+        return kinds
 
     def add(self, position: int, clip: ClipFeatures) -> None:
         """Take in what was done; it is written with its chunk of rows, or in a few seconds."""
@@ -204,27 +212,39 @@ class Filling:
 
     def _look_at(self, positions: Sequence[int]) -> None:
         """Find out what these clips lack."""
-        lacking: dict[int, list[Kind]] = {}
+        lacking: dict[int, list[Kind]] = {k: [] for k in positions}
         for k in positions:
             self._lacking.pop(k, None)
-            try:
-                self._stats[k] = np.frombuffer(_stat_digest(self._frames[k]), np.uint8)
-                lacking[k] = []
-            except OSError as error:
-                self.problems[k] = str(error)
-                self._open.discard(k)
-        asked = list(lacking)
         for kind in self._kinds:
-            for k, fault in zip(asked, self._store.faults(kind, self._rows[asked]), strict=True):
+            for k, fault in zip(positions, self._store.faults(kind, self._rows[positions]), strict=True):
                 if fault:
                     lacking[k].append(kind)
-        self._compare_contents(lacking)
+        partly: dict[int, list[Kind]] = {}
         for k, kinds in lacking.items():
+            if len(kinds) == len(self._kinds):  # whatever its files are: `begin` looks at them
+                self._lacking[k] = kinds
+            elif self._take_stat(k):
+                partly[k] = kinds
+            else:
+                self._open.discard(k)
+        self._compare_contents(partly)
+        for k, kinds in partly.items():
             if kinds:
                 self._lacking[k] = kinds
             else:
                 self._open.discard(k)
                 self.n_skipped += 1
+
+    def _take_stat(self, position: int) -> bool:
+        """Take note of names, sizes and times of a clip's files, once; False if that cannot be done."""
+        if not self._has_stat[position]:
+            try:
+                self._stats[position] = np.frombuffer(_stat_digest(self._frames[position]), np.uint8)
+            except OSError as error:
+                self.problems[position] = str(error)
+                return False
+            self._has_stat[position] = True
+        return True
 
     def _compare_contents(self, lacking: dict[int, list[Kind]]) -> None:
         """Read files with other names or times, which takes a tenth of describing them, for what is new."""
@@ -235,10 +255,7 @@ class Filling:
             if (stat == self._stats[k]).all():
                 continue
             try:
-                if (
-                    len(lacking[k]) < len(self._kinds)
-                    and content_digest(self._frames[k]) == content.tobytes()
-                ):
+                if content_digest(self._frames[k]) == content.tobytes():
                     same.append(k)
                 else:
                     lacking[k] = list(self._kinds)
@@ -281,6 +298,7 @@ def _stat_digest(frames: Iterable[str | os.PathLike[str]] | VideoFrames) -> byte
         digest.update(frames.part)
         frames = [frames.path]
     for path in frames:
-        status = os.stat(path)
-        digest.update(f"{os.path.basename(path)}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+        name = os.fspath(path)  # once, of three that would
+        status = os.stat(name)
+        digest.update(f"{os.path.basename(name)}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
     return digest.digest()

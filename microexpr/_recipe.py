@@ -108,7 +108,13 @@ def versions(algorithm: int) -> dict[str, str]:
 def mean_frame(frames: Grey) -> NDArray[np.uint8]:
     """Mean frame in grey levels of 8 bits."""
     unit = PER_GREY_LEVEL if frames.dtype == np.uint16 else 1
-    mean = np.rint(frames.sum(axis=0, dtype=np.uint64) / (unit * len(frames)))
+    if frames.dtype == np.uint8:  # sums of 257 frames fit into 16 bits: a quarter of the time
+        total = np.zeros(frames.shape[1:], np.uint64)
+        for start in range(0, len(frames), 257):
+            total += frames[start : start + 257].sum(axis=0, dtype=np.uint16)
+    else:
+        total = frames.sum(axis=0, dtype=np.uint64)
+    mean = np.rint(total / (unit * len(frames)))
     return np.minimum(mean, 255).astype(np.uint8)
 
 

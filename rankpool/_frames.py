@@ -158,15 +158,16 @@ def gram(frames: Any) -> Floats:
 def _dense_gram(frames: NDArray[Any]) -> Floats:
     T = len(frames)
     rows = _dense_kernels.padded(T)
-    width = max(256, 2**15 // T)  # a panel stays in L2 between the subtraction and the product
-    K = np.zeros((rows, rows))
+    # A panel of 256 KB stays in L2 between the subtraction and the product
     start, unit = 0, _kernels.whole_unit(frames[0])
+    K = np.zeros((rows, rows))
     if unit:
         exact_unit = frames.dtype.type(unit) if frames.dtype.kind == "f" else unit
-        start = _kernels.add_gram(frames, 0, exact_unit, np.zeros((rows, width), np.float32), K)
+        panel = np.zeros((rows, max(256, 2**16 // T)), np.float32)
+        start = _kernels.add_gram(frames, 0, exact_unit, panel, K)
         K /= unit**2
     if start < frames.shape[1]:
-        _kernels.add_gram(frames, start, 1.0, np.zeros((rows, width)), K)
+        _kernels.add_gram(frames, start, 1.0, np.zeros((rows, max(256, 2**15 // T))), K)
     K = np.ascontiguousarray(K[:T, :T])
     _dense_kernels.mirror(K)
     return K

@@ -1,12 +1,16 @@
 """From a table of clips to features, in memory."""
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 
 import microexpr
-from microexpr import describe, extract, read_casme2
+from microexpr import _filling, describe, extract, read_casme2
+from microexpr._recipe import Recipe, mean_frame
 from microexpr.data import read_frames
 from microexpr.store import StoreError
 
@@ -155,3 +159,39 @@ def test_the_mean_of_white_frames_of_16_bits_is_white(tmp_path):
     means = read_frames(paths, (32, 32), stabilise="tiles").mean(axis=0) / 256
     assert means.max() > 255.5
     assert abs(stored - means).max() < 1
+
+
+def test_files_are_looked_at_once_and_before_they_are_read(table, tmp_path, monkeypatch):
+    """What changes them later is found by the next run: their names and times are those from before."""
+    changing = table.copy()
+    folder = tmp_path / "clip"
+    folder.mkdir()
+    changing.at[0, "frames"] = [Path(shutil.copy(path, folder)) for path in table["frames"][0]]
+    looked_at, digest, describe = [], _filling._stat_digest, Recipe.describe
+
+    def looking(frames):
+        looked_at.append(frames)
+        return digest(frames)
+
+    def changes_then(recipe, frames, *arguments):
+        described = describe(recipe, frames, *arguments)
+        if frames[0].parent == folder:
+            shutil.copy(table["frames"][1][0], frames[0])
+        return described
+
+    monkeypatch.setattr(_filling, "_stat_digest", looking)
+    with monkeypatch.context() as patch:
+        patch.setattr(Recipe, "describe", changes_then)
+        assert extract(changing, tmp_path / "x.zarr", blocks=(2, 2)).n_computed == 6
+    assert len(looked_at) == 6
+    again = extract(changing, tmp_path / "x.zarr", blocks=(2, 2))
+    assert (again.n_computed, again.n_skipped) == (1, 5)
+    np.testing.assert_array_equal(again.X, extract(changing, blocks=(2, 2)).X)
+
+
+@pytest.mark.parametrize("n", [2, 257, 258, 700])
+def test_the_mean_frame_of_many_bright_frames(n):
+    """Sums of 257 frames are just below 2^16."""
+    frames = np.random.default_rng(n).integers(250, 256, (n, 3, 4), dtype=np.uint8)
+    frames[:, 0] = 255
+    np.testing.assert_array_equal(mean_frame(frames), np.rint(frames.mean(axis=0, dtype=np.float64)))

@@ -228,14 +228,16 @@ def _svm_predictions(
     """
     predictions = np.empty((len(Cs), len(gram_test)), np.int64)
     predicted: NDArray[np.int64] | None = None
-    for j in np.argsort(np.array(Cs, dtype=float), kind="stable"):
-        if predicted is None:
-            svm = SVC(C=Cs[j], kernel="precomputed", class_weight=class_weight).fit(gram, y)
-            predictions[j] = svm.predict(gram_test)
-            if np.abs(svm.dual_coef_).max() < Cs[j] * svm.class_weight_.min():
-                predicted = predictions[j]
-        else:
-            predictions[j] = predicted
+    finite = bool(np.isfinite(gram).all() and np.isfinite(gram_test).all())
+    with config_context(assume_finite=finite):  # not looked at for every C: a tenth of an SVM's 1.8 ms
+        for j in np.argsort(np.array(Cs, dtype=float), kind="stable"):
+            if predicted is None:
+                svm = SVC(C=Cs[j], kernel="precomputed", class_weight=class_weight).fit(gram, y)
+                predictions[j] = svm.predict(gram_test)
+                if np.abs(svm.dual_coef_).max() < Cs[j] * svm.class_weight_.min():
+                    predicted = predictions[j]
+            else:
+                predictions[j] = predicted
     return predictions
 
 
