@@ -274,7 +274,8 @@ def code_gradients(padded, n_rows, stride, reach, chunk):
     With AVX2 this takes 2.0 of 10.3 µs (uint8, Zen 4), copying with borders 0.7 and counting 6.5. Little is
     left to gain: of 32 pixels 17 vectors are read, 12 of them not aligned, and there are 40 instructions,
     which take about as many cycles. Five rows in registers, as in `_codes.code_planes`, need 23, and AVX2 has
-    16. For float32, vectors of our own, of which all eight bits were packed at once, were no faster.
+    16. For float32 (17 µs) codes of 32 bits, packed once for eight pixels, were no faster, nor were vectors
+    of our own, of which all eight bits were packed at once.
     """
     s, e1 = uintp(stride), uintp(reach // 2)
     n1, e2 = e1 * s, e1 + e1
