@@ -11,9 +11,10 @@ processors without AVX512_VPOPCNTDQ, and "C planes" from bit planes, as ltogp do
 Zen 4). It is compiled for the processor Numba compiles for, NUMBA_CPU_NAME if that is set, so that like is
 compared with like. For AVX2 on any processor:
 
-    NUMBA_CPU_NAME=haswell NUMBA_CPU_FEATURES= pytest bench --benchmark-only -k ltogp
+    NUMBA_CPU_NAME=haswell NUMBA_CPU_FEATURES=+avx2 pytest bench --benchmark-only -k ltogp
 
-Without the second variable Numba would still use the instructions of this machine.
+Without the second variable Numba would still use the instructions of this machine, and without AVX2 in it
+ltogp would not know, as it does on such a processor, that it may multiply bytes: see `_codes.at_most`.
 
 Of other packages there are scikit-image, mahotas and fastlbp; ptlbp where it and PyTorch are installed, which
 are too large for an extra of benchmarks. OpenCV has no local binary patterns for Python: in opencv-contrib a

@@ -1,7 +1,7 @@
 """Write README's tables of times, and docs/ltogp_speed.svg, from one run of all benchmarks.
 
     pytest bench --benchmark-only --benchmark-json here.json
-    NUMBA_CPU_NAME=haswell NUMBA_CPU_FEATURES= \\
+    NUMBA_CPU_NAME=haswell NUMBA_CPU_FEATURES=+avx2 \\
         pytest bench --benchmark-only -k ltogp --benchmark-json haswell.json
     python bench/tables.py here.json haswell.json
 

@@ -143,7 +143,8 @@ def normalize_row(out, f, first, n_blocks, n_bins, norm, norms, wide):
     Most counts of small blocks are below 16, so the 16 quotients are computed first and looked up: 256
     divisions would take 5.5 µs a frame of 8 x 8 blocks of 16 x 16 pixels, and roots as much again. Eight
     blocks together, because each waits for sum, root and quotients in turn. `wide` is whether vectors have 16
-    numbers.
+    numbers. What is left, 2.6 µs (AVX2 4), is a second pass over counts that are in the cache: quotients kept
+    where the sum is that of the last blocks, as with "l1" and no mask, saved only 0.2.
     """
     f, n = uintp(f), uintp(n_bins)
     counts, divisors, quotients = norms

@@ -126,6 +126,20 @@ def _three_codes(padded, n_rows, stride, steps, chunk):
     return lambda padded, n_rows, stride, steps, chunk: None
 
 
+def map_codes(codes, n, table):
+    """Replace each of the first n codes by table[code], and up to 63 more, for which there is room."""
+    codes[:n] = table[codes[:n]]
+
+
+@overload(map_codes)
+def _map_codes(codes, n, table):
+    def by_vectors(codes, n, table):
+        for p in range(uintp(0), uintp(n), uintp(64)):
+            map_vector(codes, p, table)
+
+    return by_vectors
+
+
 @njit
 def steps_of(taps, weights, three, stride, limit):
     """Return of each template how far its three taps are from the first padded pixel; weights; largest sum.
@@ -189,7 +203,7 @@ def address_of(context, builder, array_type, array, i, to):
     return builder.bitcast(builder.gep(first, [i]), to.as_pointer())
 
 
-def _splat(builder, x, to):
+def splat_of(builder, x, to):
     """Return a vector of type `to`, of as many times x."""
     n = ir.VectorType(ir.IntType(32), to.count)
     x = builder.insert_element(ir.Constant(to, ir.Undefined), x, ir.Constant(ir.IntType(32), 0))
@@ -235,7 +249,7 @@ def _store_flipped(typingctx, padded, q, frames, f, v, x, flip):
         values = builder.load(builder.bitcast(row, to.as_pointer()), align=1)
         subtract = builder.fsub if isinstance(signature.args[0].dtype, types.Float) else builder.sub
         place = address_of(context, builder, signature.args[0], padded, q, to)
-        builder.store(subtract(_splat(builder, flip, to), values), place, align=size)
+        builder.store(subtract(splat_of(builder, flip, to), values), place, align=size)
         return context.get_dummy_value()
 
     n = types.uintp
@@ -265,13 +279,14 @@ def at_most(typingctx, a, b, c, w0, w1, w2, most):
     """Return whether w0 a + w1 b + w2 c <= most, for each pixel, in integers of twice their bits."""
 
     def code(context, builder, signature, args):
+        # Those that NUMBA_CPU_FEATURES names, not those that NUMBA_CPU_NAME implies.
         narrow, features = args[0].type, context.codegen().magic_tuple()[2].split(",")
         for lanes, feature in ((64, "+avx512bw"), (32, "+avx2")):
             if narrow.element.width == 8 and feature in features:
                 return _signs_by_pairs(builder, args, lanes)
         wide = ir.VectorType(ir.IntType(2 * narrow.element.width), narrow.count)
         total, *weights = (
-            _splat(builder, builder.trunc(w, wide.element), wide) for w in (args[6], *args[3:6])
+            splat_of(builder, builder.trunc(w, wide.element), wide) for w in (args[6], *args[3:6])
         )
         products = [builder.mul(builder.zext(x, wide), w) for x, w in zip(args[:3], weights, strict=True)]
         return builder.icmp_signed("<=", builder.add(builder.add(*products[:2]), products[2]), total)
@@ -284,7 +299,8 @@ def _signs_by_pairs(builder, args, lanes):
     """As `at_most` of uint8, by the instruction that multiplies bytes and adds pairs of products (x86).
 
     most - w0 a - w1 b - w2 c >= 0, `most` being 255 (w0 + w1 + w2): of the pairs a, b and c, 255. A frame of
-    128 x 128 with eight such templates takes 14.5 -> 10.9 µs, with the default ones 8.2.
+    128 x 128 with eight such templates takes 14.5 -> 10.9 µs, with the default ones 8.2. Of 64 pixels and one
+    template 12 vector instructions are left, four of them unpacking, and three loads across cache lines.
     """
     i8, i16, i32 = ir.IntType(8), ir.IntType(16), ir.IntType(32)
     bytes_, words = ir.VectorType(i8, lanes), ir.VectorType(i16, lanes // 2)
@@ -301,7 +317,7 @@ def _signs_by_pairs(builder, args, lanes):
     def pair(low, high):
         """Return the vector of bytes low, high, low, high, ..."""
         low, high = (builder.and_(builder.trunc(w, i16), i16(255)) for w in (low, high))
-        return builder.bitcast(_splat(builder, builder.or_(low, builder.shl(high, i16(8))), words), bytes_)
+        return builder.bitcast(splat_of(builder, builder.or_(low, builder.shl(high, i16(8))), words), bytes_)
 
     a, b, c, w0, w1, w2, _ = args
     first = pair(builder.neg(w0), builder.neg(w1))
@@ -351,8 +367,37 @@ def add_bits(typingctx, chunk, p, k, bits):
         bit = builder.shl(ir.Constant(codes.element, 1), builder.trunc(k, codes.element))
         zero = ir.Constant(codes, [0] * codes.count)
         before = builder.select(builder.icmp_unsigned("==", k, k.type(0)), zero, builder.load(to, align=1))
-        after = builder.or_(before, builder.select(bits, _splat(builder, bit, codes), zero))
+        after = builder.or_(before, builder.select(bits, splat_of(builder, bit, codes), zero))
         builder.store(after, to, align=1)
         return context.get_dummy_value()
 
     return types.void(chunk, types.uintp, types.uintp, bits), code
+
+
+@intrinsic
+def map_vector(typingctx, codes, p, table):
+    """Replace codes[p:p + 64] by table[code]: with AVX512_VBMI in registers, otherwise one by one."""
+
+    def code(context, builder, signature, args):
+        codes, p, table = args
+        vector, byte, i64 = ir.VectorType(ir.IntType(8), 64), ir.IntType(8), ir.IntType(64)
+        to = address_of(context, builder, signature.args[0], codes, p, vector)
+        first = context.make_array(signature.args[2])(context, builder, table).data
+        if "+avx512vbmi" not in context.codegen().magic_tuple()[2].split(","):
+            with cgutils.for_range(builder, i64(64)) as loop:
+                here = builder.gep(builder.bitcast(to, byte.as_pointer()), [loop.index])
+                place = builder.zext(builder.load(here), i64)
+                builder.store(builder.load(builder.gep(first, [place])), here)
+            return context.get_dummy_value()
+        # Of two registers 128 bytes are chosen; which two is the codes' last bit.
+        kind, name = ir.FunctionType(vector, [vector] * 3), "llvm.x86.avx512.vpermi2var.qi.512"
+        choose = cgutils.get_or_insert_function(builder.module, kind, name)
+        first = builder.bitcast(first, vector.as_pointer())
+        parts = [builder.load(builder.gep(first, [i64(k)]), align=1) for k in range(4)]
+        places = builder.load(to, align=1)
+        low, high = (builder.call(choose, [parts[k], places, parts[k + 1]]) for k in (0, 2))
+        upper = builder.icmp_signed("<", places, ir.Constant(vector, [0] * 64))
+        builder.store(builder.select(upper, high, low), to, align=1)
+        return context.get_dummy_value()
+
+    return types.void(codes, types.uintp, table), code

@@ -417,9 +417,8 @@ def count_channel(
     if together:
         passes = [(geometries[radii.index(max(radii))], radii, 0)]
     options = visible is not None or mapping != "default" or together or span > 1 or norm > 0
-    # A mapping costs the counters nothing and leaves them fewer bins to read; planes count all codes.
     simple = geometries[0].three or not len(geometries[0].weights)
-    planes = mapping == "default" and simple and _compilation.counts_bits()
+    planes = simple and _compilation.counts_bits()
     kernel = _compilation.compiled("planes" if planes else "histogram", stack.dtype, options)
     mask, fused = NO_MASK if visible is None else visible, norm if cuts == 1 else 0
     calls = [
