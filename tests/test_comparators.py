@@ -147,16 +147,89 @@ def clips(bench, moving):
     return bench.Clips(table, frames)
 
 
-def test_the_table_of_results(bench, clips):
-    results = {name: bench.run(name, clips, f"key of {name}") for name in ("paper", "flow")}
-    for name, result in results.items():
-        assert result.key == f"key of {name}"
-        assert len(result.predicted) == 24
-        assert bench.Result(**json.loads(json.dumps(result._asdict()))) == result
+def both_steps(bench, name, clips, out, left_out=()):
+    """What compare.py has of a method, its steps done in this process."""
+    found = []
+    for step, kind in (("described", bench.Described), ("classified", bench.Result)):
+        bench.run_step(step, name, clips, out, left_out)
+        of_step = json.loads((out / f"{name}.part").read_text())
+        found.append(kind(key="", megabytes=1.0, **of_step))
+    return found
+
+
+def test_the_table_of_results(bench, clips, tmp_path):
+    done = {name: both_steps(bench, name, clips, tmp_path) for name in ("paper", "flow")}
+    described, results = ({name: both[k] for name, both in done.items()} for k in (0, 1))
+    assert not any(of_method.failures for of_method in described.values())
     assert list(results["flow"].predicted) == list(clips.table["emotion"])
-    table = bench.table_of(results, clips)
-    assert "| optical flow, raw (MEB (Varanka et al.)) | 100.0 [100.0, 100.0] |" in table
-    assert "24 clips of 6 subjects; always the largest class: 50.0 %" in table
+    rows = bench.table_of(results, described, clips.table)
+    assert rows[3].startswith("| optical flow, raw | 100.0 [100.0, 100.0] |")
+    assert rows[3].endswith("| MEB (Varanka et al.) |")
+    assert "66.00 (CASME II)" in rows[2]
+    ours = np.mean(np.array(results["paper"].predicted) == clips.table["emotion"])
+    if ours < 1:  # by how much is not the point here
+        assert f"optical flow, raw ({100 * (1 - ours):+.1f})" in "\n".join(rows)
+
+
+def test_who_is_ahead_is_said(bench):
+    score_table = importlib.import_module("score_table")
+    y = np.tile(["a", "b"], 20)
+    table = pd.DataFrame({"emotion": y, "subject": np.repeat(np.arange(10).astype(str), 4)})
+    flipped = np.where(y == "a", "b", "a")
+    predicted = {"first": np.where(np.arange(40) % 4 < 2, y, "a"), "right": y, "wrong": flipped}
+    rows = {name: score_table.Row(name, values) for name, values in predicted.items()}
+    lines = score_table.score_table(rows, table, "first")
+    assert lines[-3:] == ["- ahead: right (+25.0)", "- behind: wrong (-75.0)", "- not told apart: none"]
+    assert lines[2] == ("| first | 75.0 [75.0, 75.0] | 73.3 [73.3, 73.3] | 75.0 [75.0, 75.0] |  |  |")
+    assert lines[3].startswith("| right | 100.0 [100.0, 100.0] | 100.0 [100.0, 100.0] |")
+    assert "+25.0 [+25.0, +25.0] | 0.002 |" in lines[3]
+
+
+def test_a_clip_that_cannot_be_described_is_left_out_of_every_row(
+    bench, clips, tmp_path, capsys, monkeypatch
+):
+    frames = [*clips.frames]
+    frames[2] = frames[2][:1]  # a gradient in time needs two
+    frames[5] = [tmp_path / "gone.jpg"]
+    damaged = clips._replace(frames=frames)
+    monkeypatch.setattr(bench, "clips_of", lambda options: damaged)
+
+    def here(command):  # instead of a process of its own, which knows nothing of these clips
+        return bench.main(command[2:]), 1.0
+
+    monkeypatch.setattr(bench, "watched", here)
+    page = tmp_path / "page.md"
+    page.write_text("<!-- comparison made -->\n<!-- end of comparison -->\n")
+    arguments = ["casme2", "FOLDER", "--only", "flow", "higo_top", "--jobs", "1"]
+    arguments += ["--out", str(tmp_path / "out"), "--doc", str(page), "--place", "made"]
+    assert bench.main(arguments) == 0
+    said = capsys.readouterr().out
+    assert "22 clips of 6 subjects" in said
+    assert "Left out of every row: s0/0_2 (higo_top: 1 frames: " in said
+    assert "s1/1_1 (" in said
+    assert "gone.jpg" in said
+    assert said.strip() in page.read_text()
+    monkeypatch.setattr(bench, "watched", None)  # all is there
+    assert bench.main(arguments) == 0
+    assert capsys.readouterr().out == said
+
+
+def test_a_method_that_fails_often_is_left_out_itself(bench, clips):
+    failures = [bench.Failure(k, "", readable=True) for k in range(3)]
+    assert bench.too_many(failures, clips)
+    assert not bench.too_many(failures[:2], clips)
+    assert not bench.too_many([failure._replace(readable=False) for failure in failures], clips)
+
+
+def test_what_lacks_a_library_says_what_brings_it(bench, module, monkeypatch):
+    package = importlib.import_module("comparators")
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    for name in ("optical_flow", "flow"):
+        monkeypatch.delitem(sys.modules, f"comparators.{name}", raising=False)
+    assert "pip install opencv-python-headless" in package.missing("flow")
+    assert package.missing("paper") == ""
+    assert package.about("flow").startswith("flow            Raw optical flow")
+    assert "opencv-python-headless" in package.about("flow")
 
 
 def test_a_stored_result_holds_for_these_clips_only(bench, clips):
