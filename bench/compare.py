@@ -159,7 +159,7 @@ def describe_all(
             seconds.append(spent)
     there = [row for row in rows if row is not None]
     if not there:
-        raise ValueError(f"{label}: not one could be described, the first because {failures[0].why}")
+        raise SystemExit(f"{label}: not one could be described, the first because {failures[0].why}")
     X = np.stack([np.zeros_like(there[0]) if row is None else row for row in rows])
     return X, failures, float(np.median(seconds))  # not the mean: the first one may compile
 
