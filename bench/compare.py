@@ -220,7 +220,7 @@ def watched(command: Sequence[str]) -> tuple[int, float]:
                 most = max(most, sum(_memory(p) for p in (one, *one.children(recursive=True))))
             except psutil.Error:  # ended meanwhile
                 pass
-            sleep(0.1)
+            sleep(0.5)  # to look takes a hundredth of a second
     except BaseException:  # stopped: what runs is asked to stop as well
         process.terminate()
         process.wait()

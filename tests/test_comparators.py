@@ -12,6 +12,8 @@ import pandas as pd
 import pytest
 from joblib.externals.loky import get_reusable_executor
 
+import ltogp
+import rankpool
 from microexpr import simulate
 
 ROOT = Path(__file__).parents[1]
@@ -262,3 +264,112 @@ def test_what_the_command_line_refuses(bench, capsys):
     with pytest.raises(SystemExit):
         bench.main(["casme2"])
     assert "needs the folder" in capsys.readouterr().err
+
+
+# ------------------------------------------------------------------------------------------------ ablations
+
+
+@pytest.fixture(scope="module")
+def ablate(bench):
+    return importlib.import_module("ablate")
+
+
+def test_three_planes_sum_to_the_histogram_of_the_clip(ablate, moving):
+    rows = ablate.three_planes(moving)
+    assert rows.shape == (16, 3 * 16384)
+    np.testing.assert_array_equal(rows.sum(axis=0), ltogp.histogram_top(moving, (8, 8)))
+    np.testing.assert_array_equal(rows[:, :16384], ltogp.histogram(moving, (8, 8)))
+
+
+@pytest.mark.parametrize(
+    ("weights", "name"),
+    [({0: 1, 1: -2, 2: 1}, "ltogp"), ({-1: 1, 0: -2, 1: 1}, "central"), ({0: -1, 1: 1}, "lbp")],
+)
+def test_templates_are_those_with_a_name(ablate, moving, weights, name):
+    np.testing.assert_array_equal(
+        ltogp.encode(moving[:2], templates=ablate.templates(weights)),
+        ltogp.encode(moving[:2], templates=name),
+    )
+
+
+def test_every_pooling_against_its_formula(ablate, moving):
+    V = ltogp.histogram(moving, (8, 8)).astype(np.float64)
+    pools = np.stack([ablate.pooled(ablate.DESCRIPTORS["LTOGP"], moving)] * 2)
+    t = np.arange(1, 17)
+    expected = {
+        "rank, exact": rankpool.rank_pool(V),
+        "rank, approximate": (2 * t - 17) @ V,
+        "rank, SVR": rankpool.rank_pool(V, method="svr"),
+        "mean": V.sum(axis=0) / 16,
+        "standard deviation": np.sqrt(((V - V.mean(axis=0)) ** 2).mean(axis=0)),
+        "max": V.max(axis=0),
+        "last third less first": V[11:].sum(axis=0) / 5 - V[:5].sum(axis=0) / 5,
+        "mean and rank": np.concatenate([V.mean(axis=0), rankpool.rank_pool(V)]),
+    }
+    assert set(ablate.PARTS["pooling"]) == {name + end for name in expected for end in ("", ", energy")}
+    for name, whole in expected.items():
+        found = ablate.features(pools, name)
+        assert found.shape == (2, len(whole)), name
+        np.testing.assert_allclose(found[1], whole, rtol=1e-5, atol=1e-7, err_msg=name)
+        energy = ablate.features(pools, f"{name}, energy")[0]
+        lengths = np.linalg.norm(whole.reshape(-1, 64, 256), axis=2)
+        floor = 1e-3 * lengths.max(axis=1, keepdims=True)
+        expected_energy = np.log(np.maximum(lengths, floor)).ravel()
+        np.testing.assert_allclose(energy, expected_energy, rtol=1e-4, atol=1e-4, err_msg=name)
+
+
+def test_recipes_exchange_one_part_or_all(ablate):
+    tables = ablate.recipes_of(list(ablate.PARTS), False)
+    assert {name: len(recipes) for name, recipes in tables.items()} == {
+        "pooling": 16,
+        "selection": 4,
+        "descriptor": 5,
+    }
+    for part, recipes in tables.items():
+        assert recipes[0] == ablate.PAPER
+        for recipe in recipes[1:]:
+            changed = {
+                name for name in recipe._fields if getattr(recipe, name) != getattr(ablate.PAPER, name)
+            }
+            assert changed == ({"pooling", "selection"} if "energy" in recipe.pooling else {part})
+    (every,) = ablate.recipes_of([], True).values()
+    assert len(every) == len(set(every)) == 5 * (8 * 4 + 8)  # of energies nothing is selected
+    (readings,) = ablate.recipes_of(["templates"], False).values()
+    assert readings[0] == ablate.PAPER
+    assert len({recipe.descriptor for recipe in readings}) == len(readings) == 8
+
+
+def test_ablations_are_kept_and_agree_with_the_comparator(
+    ablate, module, clips, tmp_path, capsys, monkeypatch
+):
+    def describe(frames):  # few features, to be quick
+        return ltogp.histogram(frames, (2, 2), n_jobs=1)
+
+    monkeypatch.setattr(ablate, "clips_of", lambda options: clips)
+    monkeypatch.setitem(ablate.DESCRIPTORS, "LTOGP", describe)
+    l21 = [name for name in ablate.PARTS["selection"] if "F-score" not in name]
+    monkeypatch.setitem(ablate.PARTS, "selection", l21)  # F-scores are fitted 216 times
+    arguments = ["casme2", "FOLDER", "--only", "selection", "--jobs", "1", "--out", str(tmp_path)]
+    assert ablate.main(arguments) == 0
+    said = capsys.readouterr().out
+    assert "24 clips of 6 subjects" in said
+    assert len([line for line in said.splitlines() if line.startswith("|")]) == 2 + 3
+    inside = json.loads(next((tmp_path / "ablation").glob("*N-chosen-inside*.json")).read_text())
+    X = np.array([rankpool.rank_pool(describe(frames)) for frames in clips.frames])
+    X = X.astype(np.float32).astype(np.float64)  # as they are kept
+    assert inside["predicted"] == list(module("classifiers").selected_svm(X, clips.table))
+    assert inside["d"] == 1024
+    monkeypatch.setattr(ablate, "predictions", None)  # all is there
+    monkeypatch.setattr(ablate, "describe_all", None)
+    assert ablate.main(arguments) == 0
+    assert capsys.readouterr().out == said
+
+
+def test_the_f_score_of_what_is_constant_is_nothing(ablate):
+    X = np.random.default_rng(0).standard_normal((20, 4))
+    y = np.repeat(["a", "b"], 10)
+    X[:, 1] = 5
+    X[:, 2] += 10 * (y == "b")
+    scores = ablate.f_score(X, y)
+    assert scores[1] == 0
+    assert np.argmax(scores) == 2
