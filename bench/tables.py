@@ -15,7 +15,7 @@ import argparse
 import json
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -343,12 +343,17 @@ def names() -> set[str]:
 def fill(text: str, runs: list[Run]) -> str:
     """Return README's text with each table written anew."""
     for name, table in TABLES.items():
-        place = re.compile(rf"(<!-- benchmarks {name} -->\n).*?(<!-- end of benchmarks -->)", re.S)
-        if len(place.findall(text)) != 1:
-            raise SystemExit(f"README.md has no place for the table of {name}, or more than one")
-        rows = "\n".join(table(runs))
-        text = place.sub(lambda found, rows=rows: f"{found[1]}{rows}\n{found[2]}", text)
+        text = put(text, "README.md", "benchmarks", name, table(runs))
     return text
+
+
+def put(text: str, page: str, kind: str, name: str, lines: Sequence[str]) -> str:
+    """Return the text of a page with these lines in the place of that kind and name."""
+    place = re.compile(rf"(<!-- {kind} {re.escape(name)} -->\n).*?(<!-- end of {kind} -->)", re.S)
+    if len(place.findall(text)) != 1:
+        raise SystemExit(f"{page} has no place for the table of {name}, or more than one")
+    rows = "".join(f"{line}\n" for line in lines)
+    return place.sub(lambda found: f"{found[1]}{rows}{found[2]}", text)
 
 
 def left_out(label: str, *benchmarks: str) -> None:

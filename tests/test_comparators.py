@@ -12,6 +12,8 @@ import pandas as pd
 import pytest
 from joblib.externals.loky import get_reusable_executor
 
+import ltogp
+import rankpool
 from microexpr import simulate
 
 ROOT = Path(__file__).parents[1]
@@ -147,16 +149,89 @@ def clips(bench, moving):
     return bench.Clips(table, frames)
 
 
-def test_the_table_of_results(bench, clips):
-    results = {name: bench.run(name, clips, f"key of {name}") for name in ("paper", "flow")}
-    for name, result in results.items():
-        assert result.key == f"key of {name}"
-        assert len(result.predicted) == 24
-        assert bench.Result(**json.loads(json.dumps(result._asdict()))) == result
+def both_steps(bench, name, clips, out, left_out=()):
+    """What compare.py has of a method, its steps done in this process."""
+    found = []
+    for step, kind in (("described", bench.Described), ("classified", bench.Result)):
+        bench.run_step(step, name, clips, out, left_out)
+        of_step = json.loads((out / f"{name}.part").read_text())
+        found.append(kind(key="", megabytes=1.0, **of_step))
+    return found
+
+
+def test_the_table_of_results(bench, clips, tmp_path):
+    done = {name: both_steps(bench, name, clips, tmp_path) for name in ("paper", "flow")}
+    described, results = ({name: both[k] for name, both in done.items()} for k in (0, 1))
+    assert not any(of_method.failures for of_method in described.values())
     assert list(results["flow"].predicted) == list(clips.table["emotion"])
-    table = bench.table_of(results, clips)
-    assert "| optical flow, raw (MEB (Varanka et al.)) | 100.0 [100.0, 100.0] |" in table
-    assert "24 clips of 6 subjects; always the largest class: 50.0 %" in table
+    rows = bench.table_of(results, described, clips.table)
+    assert rows[3].startswith("| optical flow, raw | 100.0 [100.0, 100.0] |")
+    assert rows[3].endswith("| MEB (Varanka et al.) |")
+    assert "66.00 (CASME II)" in rows[2]
+    ours = np.mean(np.array(results["paper"].predicted) == clips.table["emotion"])
+    if ours < 1:  # by how much is not the point here
+        assert f"optical flow, raw ({100 * (1 - ours):+.1f})" in "\n".join(rows)
+
+
+def test_who_is_ahead_is_said(bench):
+    score_table = importlib.import_module("score_table")
+    y = np.tile(["a", "b"], 20)
+    table = pd.DataFrame({"emotion": y, "subject": np.repeat(np.arange(10).astype(str), 4)})
+    flipped = np.where(y == "a", "b", "a")
+    predicted = {"first": np.where(np.arange(40) % 4 < 2, y, "a"), "right": y, "wrong": flipped}
+    rows = {name: score_table.Row(name, values) for name, values in predicted.items()}
+    lines = score_table.score_table(rows, table, "first")
+    assert lines[-3:] == ["- ahead: right (+25.0)", "- behind: wrong (-75.0)", "- not told apart: none"]
+    assert lines[2] == ("| first | 75.0 [75.0, 75.0] | 73.3 [73.3, 73.3] | 75.0 [75.0, 75.0] |  |  |")
+    assert lines[3].startswith("| right | 100.0 [100.0, 100.0] | 100.0 [100.0, 100.0] |")
+    assert "+25.0 [+25.0, +25.0] | 0.002 |" in lines[3]
+
+
+def test_a_clip_that_cannot_be_described_is_left_out_of_every_row(
+    bench, clips, tmp_path, capsys, monkeypatch
+):
+    frames = [*clips.frames]
+    frames[2] = frames[2][:1]  # a gradient in time needs two
+    frames[5] = [tmp_path / "gone.jpg"]
+    damaged = clips._replace(frames=frames)
+    monkeypatch.setattr(bench, "clips_of", lambda options: damaged)
+
+    def here(command):  # instead of a process of its own, which knows nothing of these clips
+        return bench.main(command[2:]), 1.0
+
+    monkeypatch.setattr(bench, "watched", here)
+    page = tmp_path / "page.md"
+    page.write_text("<!-- comparison made -->\n<!-- end of comparison -->\n")
+    arguments = ["casme2", "FOLDER", "--only", "flow", "higo_top", "--jobs", "1"]
+    arguments += ["--out", str(tmp_path / "out"), "--doc", str(page), "--place", "made"]
+    assert bench.main(arguments) == 0
+    said = capsys.readouterr().out
+    assert "22 clips of 6 subjects" in said
+    assert "Left out of every row: s0/0_2 (higo_top: 1 frames: " in said
+    assert "s1/1_1 (" in said
+    assert "gone.jpg" in said
+    assert said.strip() in page.read_text()
+    monkeypatch.setattr(bench, "watched", None)  # all is there
+    assert bench.main(arguments) == 0
+    assert capsys.readouterr().out == said
+
+
+def test_a_method_that_fails_often_is_left_out_itself(bench, clips):
+    failures = [bench.Failure(k, "", readable=True) for k in range(3)]
+    assert bench.too_many(failures, clips)
+    assert not bench.too_many(failures[:2], clips)
+    assert not bench.too_many([failure._replace(readable=False) for failure in failures], clips)
+
+
+def test_what_lacks_a_library_says_what_brings_it(bench, module, monkeypatch):
+    package = importlib.import_module("comparators")
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    for name in ("optical_flow", "flow"):
+        monkeypatch.delitem(sys.modules, f"comparators.{name}", raising=False)
+    assert "pip install opencv-python-headless" in package.missing("flow")
+    assert package.missing("paper") == ""
+    assert package.about("flow").startswith("flow            Raw optical flow")
+    assert "opencv-python-headless" in package.about("flow")
 
 
 def test_a_stored_result_holds_for_these_clips_only(bench, clips):
@@ -189,3 +264,112 @@ def test_what_the_command_line_refuses(bench, capsys):
     with pytest.raises(SystemExit):
         bench.main(["casme2"])
     assert "needs the folder" in capsys.readouterr().err
+
+
+# ------------------------------------------------------------------------------------------------ ablations
+
+
+@pytest.fixture(scope="module")
+def ablate(bench):
+    return importlib.import_module("ablate")
+
+
+def test_three_planes_sum_to_the_histogram_of_the_clip(ablate, moving):
+    rows = ablate.three_planes(moving)
+    assert rows.shape == (16, 3 * 16384)
+    np.testing.assert_array_equal(rows.sum(axis=0), ltogp.histogram_top(moving, (8, 8)))
+    np.testing.assert_array_equal(rows[:, :16384], ltogp.histogram(moving, (8, 8)))
+
+
+@pytest.mark.parametrize(
+    ("weights", "name"),
+    [({0: 1, 1: -2, 2: 1}, "ltogp"), ({-1: 1, 0: -2, 1: 1}, "central"), ({0: -1, 1: 1}, "lbp")],
+)
+def test_templates_are_those_with_a_name(ablate, moving, weights, name):
+    np.testing.assert_array_equal(
+        ltogp.encode(moving[:2], templates=ablate.templates(weights)),
+        ltogp.encode(moving[:2], templates=name),
+    )
+
+
+def test_every_pooling_against_its_formula(ablate, moving):
+    V = ltogp.histogram(moving, (8, 8)).astype(np.float64)
+    pools = np.stack([ablate.pooled(ablate.DESCRIPTORS["LTOGP"], moving)] * 2)
+    t = np.arange(1, 17)
+    expected = {
+        "rank, exact": rankpool.rank_pool(V),
+        "rank, approximate": (2 * t - 17) @ V,
+        "rank, SVR": rankpool.rank_pool(V, method="svr"),
+        "mean": V.sum(axis=0) / 16,
+        "standard deviation": np.sqrt(((V - V.mean(axis=0)) ** 2).mean(axis=0)),
+        "max": V.max(axis=0),
+        "last third less first": V[11:].sum(axis=0) / 5 - V[:5].sum(axis=0) / 5,
+        "mean and rank": np.concatenate([V.mean(axis=0), rankpool.rank_pool(V)]),
+    }
+    assert set(ablate.PARTS["pooling"]) == {name + end for name in expected for end in ("", ", energy")}
+    for name, whole in expected.items():
+        found = ablate.features(pools, name)
+        assert found.shape == (2, len(whole)), name
+        np.testing.assert_allclose(found[1], whole, rtol=1e-5, atol=1e-7, err_msg=name)
+        energy = ablate.features(pools, f"{name}, energy")[0]
+        lengths = np.linalg.norm(whole.reshape(-1, 64, 256), axis=2)
+        floor = 1e-3 * lengths.max(axis=1, keepdims=True)
+        expected_energy = np.log(np.maximum(lengths, floor)).ravel()
+        np.testing.assert_allclose(energy, expected_energy, rtol=1e-4, atol=1e-4, err_msg=name)
+
+
+def test_recipes_exchange_one_part_or_all(ablate):
+    tables = ablate.recipes_of(list(ablate.PARTS), False)
+    assert {name: len(recipes) for name, recipes in tables.items()} == {
+        "pooling": 16,
+        "selection": 4,
+        "descriptor": 5,
+    }
+    for part, recipes in tables.items():
+        assert recipes[0] == ablate.PAPER
+        for recipe in recipes[1:]:
+            changed = {
+                name for name in recipe._fields if getattr(recipe, name) != getattr(ablate.PAPER, name)
+            }
+            assert changed == ({"pooling", "selection"} if "energy" in recipe.pooling else {part})
+    (every,) = ablate.recipes_of([], True).values()
+    assert len(every) == len(set(every)) == 5 * (8 * 4 + 8)  # of energies nothing is selected
+    (readings,) = ablate.recipes_of(["templates"], False).values()
+    assert readings[0] == ablate.PAPER
+    assert len({recipe.descriptor for recipe in readings}) == len(readings) == 8
+
+
+def test_ablations_are_kept_and_agree_with_the_comparator(
+    ablate, module, clips, tmp_path, capsys, monkeypatch
+):
+    def describe(frames):  # few features, to be quick
+        return ltogp.histogram(frames, (2, 2), n_jobs=1)
+
+    monkeypatch.setattr(ablate, "clips_of", lambda options: clips)
+    monkeypatch.setitem(ablate.DESCRIPTORS, "LTOGP", describe)
+    l21 = [name for name in ablate.PARTS["selection"] if "F-score" not in name]
+    monkeypatch.setitem(ablate.PARTS, "selection", l21)  # F-scores are fitted 216 times
+    arguments = ["casme2", "FOLDER", "--only", "selection", "--jobs", "1", "--out", str(tmp_path)]
+    assert ablate.main(arguments) == 0
+    said = capsys.readouterr().out
+    assert "24 clips of 6 subjects" in said
+    assert len([line for line in said.splitlines() if line.startswith("|")]) == 2 + 3
+    inside = json.loads(next((tmp_path / "ablation").glob("*N-chosen-inside*.json")).read_text())
+    X = np.array([rankpool.rank_pool(describe(frames)) for frames in clips.frames])
+    X = X.astype(np.float32).astype(np.float64)  # as they are kept
+    assert inside["predicted"] == list(module("classifiers").selected_svm(X, clips.table))
+    assert inside["d"] == 1024
+    monkeypatch.setattr(ablate, "predictions", None)  # all is there
+    monkeypatch.setattr(ablate, "describe_all", None)
+    assert ablate.main(arguments) == 0
+    assert capsys.readouterr().out == said
+
+
+def test_the_f_score_of_what_is_constant_is_nothing(ablate):
+    X = np.random.default_rng(0).standard_normal((20, 4))
+    y = np.repeat(["a", "b"], 10)
+    X[:, 1] = 5
+    X[:, 2] += 10 * (y == "b")
+    scores = ablate.f_score(X, y)
+    assert scores[1] == 0
+    assert np.argmax(scores) == 2

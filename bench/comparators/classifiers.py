@@ -22,21 +22,30 @@ INSIDE = Settings(sweep=False, inner_splits=5)
 NUMBERS = (75, 200, 450, 950)  # of features, as far as there are so many
 
 
-def svm(X: NDArray, table: pd.DataFrame, numbers: Sequence[int] = ()) -> NDArray:
-    """Predict by a linear SVM on standardised features; C, and N of l2,1 selection, chosen inside."""
-    classes, y = np.unique(table["emotion"].to_numpy(dtype=str), return_inverse=True)
-    folds = make_folds(table, INSIDE)
-    n_features, Cs = [n for n in numbers if n < X.shape[1]] or [X.shape[1]], list(INSIDE.C_grid)
-    done = predict_folds(X, y, folds, n_features, Cs, INSIDE.gamma, name="folds", n_jobs=-1, progress=None)
-    predicted = np.empty_like(y)
-    for f, (_, test) in enumerate(folds.outer):
-        predicted[test] = done.predicted(*done.choose(f, n_features, Cs))[test]
-    return classes[predicted]
+def svm(X: NDArray, table: pd.DataFrame) -> NDArray:
+    """Predict by a linear SVM on standardised features, C chosen inside."""
+    return selected_svms(X, table, [()])[0]
 
 
 def selected_svm(X: NDArray, table: pd.DataFrame) -> NDArray:
-    """Predict by `svm` with N chosen inside too."""
-    return svm(X, table, NUMBERS)
+    """Predict by the same of features that l2,1 selects, N chosen inside too."""
+    return selected_svms(X, table, [NUMBERS])[0]
+
+
+def selected_svms(X: NDArray, table: pd.DataFrame, choices: Sequence[Sequence[int]]) -> list[NDArray]:
+    """Predict once for each of the choices of N to choose from: none less than there are features is all."""
+    classes, y = np.unique(table["emotion"].to_numpy(dtype=str), return_inverse=True)
+    folds, d, Cs = make_folds(table, INSIDE), X.shape[1], list(INSIDE.C_grid)
+    offered = [[n for n in numbers if n < d] or [d] for numbers in choices]
+    every = sorted({n for numbers in offered for n in numbers})
+    done = predict_folds(X, y, folds, every, Cs, INSIDE.gamma, name="folds", n_jobs=None, progress=None)
+    predictions = []
+    for numbers in offered:
+        predicted = np.empty_like(y)
+        for f, (_, test) in enumerate(folds.outer):
+            predicted[test] = done.predicted(*done.choose(f, numbers, Cs))[test]
+        predictions.append(classes[predicted])
+    return predictions
 
 
 def chosen_inside(estimator: BaseEstimator, grid: dict[str, list]) -> Classify:
@@ -45,7 +54,7 @@ def chosen_inside(estimator: BaseEstimator, grid: dict[str, list]) -> Classify:
     def classify(X: NDArray, table: pd.DataFrame) -> NDArray:
         y, groups = (table[name].to_numpy(dtype=str) for name in ("emotion", "subject"))
         folds = make_folds(table, INSIDE).outer
-        predictions = Parallel(n_jobs=-1)(
+        predictions = Parallel()(
             delayed(_fit)(estimator, grid, X, y, groups, train, test) for train, test in folds
         )
         predicted = np.empty_like(y)

@@ -19,7 +19,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from . import Comparator
+from . import Comparator, quoted
 from .classifiers import chosen_inside
 from .integral_projections import lbp_of_projections
 
@@ -90,5 +90,5 @@ COMPARATOR = Comparator(
         make_pipeline(StandardScaler(), LaplacianScore(), SVC(kernel="linear")),
         {"laplacianscore__n_features": [500, 2000, 8000], "svc__C": [1e-4, 1e-3, 1e-2]},
     ),
-    quoted=("64.33 (CASME)", "64.78 (CASME II)"),
+    quoted=quoted("DiSTLBP-RIP [19]"),
 )

@@ -24,7 +24,7 @@ from tensorly.decomposition import partial_tucker
 
 from microexpr.data import resample
 
-from . import Comparator
+from . import Comparator, quoted
 from .classifiers import chosen_inside
 
 LENGTH, SIZE = 16, 32
@@ -70,4 +70,6 @@ def classify(X: NDArray, table: object) -> NDArray:
         return chosen_inside(estimator, grid)(X, table)
 
 
-COMPARATOR = Comparator("MPCA", "Lu et al. 2008", describe, classify, quoted=("41.01 (CASME, not traced)",))
+COMPARATOR = Comparator(
+    "MPCA", "Lu et al. 2008", describe, classify, quoted=quoted("MPCA [17]", ", not traced")
+)

@@ -1,5 +1,6 @@
 """Optical flow by OpenCV, and which frames it is taken between."""
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,8 +10,6 @@ def flow_between(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> NDArray
 
     On one thread: clips are described side by side.
     """
-    import cv2
-
     cv2.setNumThreads(1)
     flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     flow.setFinestScale(0)  # down to the pixel: motion is of a pixel or two

@@ -16,7 +16,7 @@ from pydmd import SpDMD
 
 import ltogp
 
-from . import Comparator
+from . import Comparator, quoted
 
 SIZE, SHARE, GAMMA = 64, 0.45, 10.0
 
@@ -37,5 +37,5 @@ COMPARATOR = Comparator(
     "sparse sampling, LBP-TOP",
     "Le Ngo et al., TAFFC 2017",
     describe,
-    quoted=("49.00 (CASME II, not traced)",),
+    quoted=quoted("Sparse sampling [20]", ", not traced"),
 )
