@@ -9,12 +9,14 @@ import pytest
 
 # Scripts, which find each other in their own folder: pytest would look into them for examples.
 collect_ignore = [
+    "ablate.py",
     "comparators",
     "compare.py",
     "fault_campaign.py",
     "fault_trials.py",
     "memory.py",
     "robustness.py",
+    "score_table.py",
     "slides.py",
     "store_size.py",
     "tables.py",

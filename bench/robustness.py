@@ -28,8 +28,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 from comparators.classifiers import selected_svm, svm
-from compare import percent
 from numpy.typing import NDArray
+from score_table import percent
 from tqdm import tqdm
 
 import microexpr
@@ -168,7 +168,7 @@ def tables_of(outcomes: dict[tuple[str, int], Outcome], options: argparse.Namesp
             "; ".join(best),
             percent(accuracy[best], resamples[best]),
             percent(accuracy[PAPER], resamples[PAPER]),
-            percent(accuracy[best] - accuracy[PAPER], resamples[best] - resamples[PAPER]),
+            percent(accuracy[best] - accuracy[PAPER], resamples[best] - resamples[PAPER], "+"),
             f"{100 * max(np.unique(outcome.y, return_counts=True)[1]) / len(outcome.y):.1f}",
         ]
         lines.append(f"| {' | '.join(cells)} |")
