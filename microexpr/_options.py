@@ -381,6 +381,13 @@ def _add_simulation(
     group.add_argument("--subjects", type=int, default=subjects, help="(%(default)s)")
     group.add_argument("--clips", type=int, default=clips, help="of all subjects together (%(default)s)")
     group.add_argument(
+        "--difficulty",
+        choices=("easy", "real"),
+        default="easy",
+        help="clips as hard as CASME II is for published methods, or such that where a face moves tells the "
+        "class (%(default)s)",
+    )
+    group.add_argument(
         "--faces", metavar="DIR", help="folder of portraits, one a subject (default: drawn faces)"
     )
     group.add_argument("--noise", type=float, default=1.0, help="sensor noise, grey levels (%(default)s)")
@@ -388,9 +395,8 @@ def _add_simulation(
         "--motion",
         type=float,
         nargs=2,
-        default=(1.0, 2.0),
         metavar=("LEAST", "MOST"),
-        help="peak displacement of a clip, in pixels of a 128 x 128 frame (1 2)",
+        help="peak displacement of a clip, in pixels of a 128 x 128 frame (1 2; real: 0.5 1)",
     )
     group.add_argument("--drift", type=float, help="head drift over a clip, in the same pixels (0.1)")
     group.add_argument(

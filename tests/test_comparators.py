@@ -172,9 +172,9 @@ def test_a_changed_file_is_noticed_and_seeds_have_clips_of_their_own(bench, tmp_
     monkeypatch.setattr(
         bench.microexpr, "simulate", partial(simulate, subjects=2, clips=4, frames=(4, 5), progress=False)
     )
-    options = argparse.Namespace(dataset="simulated", out=tmp_path, faces=None, seed=0)
-    (tmp_path / "clips-0-drawn.part").mkdir()
-    (tmp_path / "clips-0-drawn.part" / "left.txt").touch()  # by a run that was stopped
+    options = argparse.Namespace(dataset="simulated", out=tmp_path, difficulty="easy", faces=None, seed=0)
+    (tmp_path / "clips-easy-0-drawn.part").mkdir()
+    (tmp_path / "clips-easy-0-drawn.part" / "left.txt").touch()  # by a run that was stopped
     clips = bench.clips_of(options)
     before = bench.digest_of(clips)
     assert before == bench.digest_of(bench.clips_of(options))
