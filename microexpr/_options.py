@@ -384,8 +384,8 @@ def _add_simulation(
         "--difficulty",
         choices=("easy", "real"),
         default="easy",
-        help="clips as hard as CASME II is for published methods, or such that where a face moves tells the "
-        "class (%(default)s)",
+        help="easy: where a face moves tells the class; real: as hard as CASME II is for published methods, "
+        "see docs/simulation.md (%(default)s)",
     )
     group.add_argument(
         "--faces", metavar="DIR", help="folder of portraits, one a subject (default: drawn faces)"
@@ -395,8 +395,9 @@ def _add_simulation(
         "--motion",
         type=float,
         nargs=2,
+        default=(1.0, 2.0),
         metavar=("LEAST", "MOST"),
-        help="peak displacement of a clip, in pixels of a 128 x 128 frame (1 2; real: 0.5 1)",
+        help="peak displacement of a clip, in pixels of a 128 x 128 frame (1 2)",
     )
     group.add_argument("--drift", type=float, help="head drift over a clip, in the same pixels (0.1)")
     group.add_argument(

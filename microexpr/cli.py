@@ -439,4 +439,4 @@ def _save_confusions(results: dict, path: Path) -> None:
 def _simulation(options: argparse.Namespace) -> dict:
     names = ("subjects", "clips", "difficulty", "faces", "noise", "motion", "drift", "frames", "size", "seed")
     given = {name: getattr(options, name) for name in names} | {"n_jobs": options.jobs}
-    return {name: value for name, value in given.items() if value is not None}
+    return {name: value for name, value in given.items() if name != "drift" or value is not None}

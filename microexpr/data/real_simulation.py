@@ -19,30 +19,32 @@ __all__ = ["REAL", "Strengths", "code_clips", "draw_clip"]
 class Strengths(NamedTuple):
     """How strong each thing is that makes clips hard; 0 leaves it out. Pixels are of a 128 x 128 frame."""
 
-    placement: float = 0.08  # sd of where a face has a muscle: of half the eyes' distance, of eyes to mouth
-    crop: float = 0.025  # sd of a day's shift of the crop, as a part of the frame; of its size, twice that
-    pose: float = 4.0  # sd of a day's yaw and pitch, degrees; half of it in roll
-    one_sided: float = 0.35  # share of expressions on one side of the face
-    partial: float = (
-        0.3  # share of further action units that stay away, and least strength of those that come
+    placement: float = 0.1  # sd of where a face has a muscle: of half the eyes' distance, of eyes to mouth
+    crop: float = (
+        0.01  # sd of a day's shift of the crop, as a part of the frame; of its size, about twice that
     )
-    blink: float = 0.2  # share of clips with a blink in them
+    pose: float = 1.0  # sd of a day's yaw and pitch, degrees; half of it in roll
+    one_sided: float = 0.4  # share of expressions on one side of the face
+    partial: float = (
+        0.4  # share of further action units that stay away, and least strength of those that come
+    )
+    blink: float = 0.15  # share of clips with a blink in them
     gaze: float = 1.0  # most that the irises move, pixels; in half of the clips
     mouth: float = (
         0.5  # most that the mouth moves besides, as a part of `motion`'s most; in half of the clips
     )
-    turn: float = 0.5  # sd of yaw and pitch from onset to offset, degrees; half of it in roll
-    light: float = 0.12  # most by which a frame's rim is brighter or darker than its middle, as a part
-    flicker: float = 0.004  # most amplitude, as a part of the brightness
-    day: float = 0.1  # sd of a day's contrast, as a part
-    quality: int = 90  # of the JPEG files
+    turn: float = 0.1  # sd of yaw and pitch from onset to offset, degrees; half of it in roll
+    light: float = 0.03  # most by which a frame's rim is brighter or darker than its middle, as a part
+    flicker: float = 0.0005  # most amplitude, as a part of the brightness
+    day: float = 0.02  # sd of a day's contrast, as a part
+    quality: int = 95  # of the JPEG files
 
 
 REAL = Strengths()
 
 _DAYS = 3  # at most, that a person comes on
 _UNEVEN = 0.75  # sd of the logarithm of how many clips a person has
-_HABIT = 2.0  # how alike the classes of one person's clips are as another's: of a Dirichlet distribution
+_HABIT = 5.0  # how alike the classes of one person's clips are as another's: of a Dirichlet distribution
 _BLINK = (0.15, 0.35)  # seconds
 _MOUTH = ("10", "14", "17", "25")  # small movements of the mouth that belong to no class
 

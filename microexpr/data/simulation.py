@@ -48,8 +48,6 @@ ACTION_UNITS = {
 }
 
 _LEAD = 2  # neutral frames written before the onset and after the offset: a reader must leave them out
-#: Peak displacement of a clip by default, in pixels of a frame of 128 x 128, of each difficulty.
-MOTION = {"easy": (1.0, 2.0), "real": (0.5, 1.0)}
 CHROMA = (118, 140)  # Cb and Cr of every pixel: skin tone, so that the files are colour JPEGs, as CASME II's
 QUALITY = 95
 
@@ -62,7 +60,7 @@ def simulate(
     difficulty: Literal["easy", "real"] = "easy",
     faces: str | os.PathLike[str] | None = None,
     noise: float = 1.0,
-    motion: tuple[float, float] | None = None,
+    motion: tuple[float, float] = (1.0, 2.0),
     drift: float = 0.1,
     frames: tuple[int, int] = (40, 90),
     size: tuple[int, int] = (128, 128),
@@ -98,10 +96,9 @@ def simulate(
     noise : float
         Standard deviation of the sensor noise, in grey levels (of 255) of the frames written. Resizing
         larger frames to 128 x 128 averages it away.
-    motion : (float, float), optional
+    motion : (float, float)
         Range of the peak displacement of a clip, in pixels of a frame of 128 x 128, the size that the
-        method works at: it means the same at any `size`. By default (1, 2); of real difficulty (0.5, 1),
-        which is one to two pixels of CASME II's 340 x 280.
+        method works at: it means the same at any `size`.
     drift : float
         Most that the head drifts from onset to offset in each direction, in the same pixels.
     frames : (int, int)
@@ -136,9 +133,8 @@ def simulate(
     require("simulating a data set", "datasets")
     import pandas as pd
 
-    if difficulty not in MOTION:
+    if difficulty not in ("easy", "real"):
         raise ValueError(f"difficulty is {difficulty!r}; it must be 'easy' or 'real'")
-    motion = MOTION[difficulty] if motion is None else motion
     _check(subjects, clips, noise, motion, drift, frames, size, seed)
     effective_n_jobs(n_jobs)  # raises here what `Parallel` would raise after the folder was made
     out = Path(out)
