@@ -85,8 +85,7 @@ def test_they_are_read_as_clips_of_casme2(real):
     assert table.attrs["simulated"]
     assert len(table) == 9
     for row in table.itertuples():
-        units = {unit for unit, _ in sides_of(row.action_units)}
-        assert any(units <= set(often.split("+")) for often in EXPRESSIONS[row.emotion])
+        assert {unit for unit, _ in sides_of(row.action_units)} <= set(UNITS)
         assert read_frames(row.frames, None).shape[1:] == SIZE
 
 
@@ -123,6 +122,17 @@ def test_coding_has_the_classes_of_casme2_and_uneven_people():
     assert abs(share - REAL.one_sided) < 0.15
     assert (table["OnsetFrame"] < table["ApexFrame"]).all()
     assert (table["ApexFrame"] < table["OffsetFrame"]).all()
+
+
+def test_labels_are_of_what_moves_but_for_what_people_report():
+    def fits(row):
+        units = {unit for unit, _ in sides_of(row["Action Units"])}
+        return any(units <= set(often.split("+")) for often in EXPRESSIONS[row["Estimated Emotion"]])
+
+    for report in (0.0, 0.5):
+        rows = code_clips(PROPORTIONS, 26, 247, (40, 90), 2, 5, REAL._replace(report=report))
+        misfits = np.mean([not fits(row) for row in rows])
+        assert 0.6 * report * 0.7 <= misfits <= 0.8 * report  # by chance some are of the class
 
 
 def test_classes_share_what_they_move():

@@ -19,24 +19,22 @@ __all__ = ["REAL", "Strengths", "code_clips", "draw_clip"]
 class Strengths(NamedTuple):
     """How strong each thing is that makes clips hard; 0 leaves it out. Pixels are of a 128 x 128 frame."""
 
-    placement: float = 0.1  # sd of where a face has a muscle: of half the eyes' distance, of eyes to mouth
-    crop: float = (
-        0.01  # sd of a day's shift of the crop, as a part of the frame; of its size, about twice that
-    )
-    pose: float = 1.0  # sd of a day's yaw and pitch, degrees; half of it in roll
-    one_sided: float = 0.4  # share of expressions on one side of the face
-    partial: float = (
-        0.4  # share of further action units that stay away, and least strength of those that come
-    )
-    blink: float = 0.15  # share of clips with a blink in them
-    gaze: float = 1.0  # most that the irises move, pixels; in half of the clips
+    report: float = 0.15  # share of clips labelled by what people said, whatever moved: units of any class
+    placement: float = 0.08  # sd of where a face has a muscle: of half the eyes' distance, of eyes to mouth
+    crop: float = 0.008  # sd of a day's shift of the crop, as a part of the frame; of its size, about twice
+    pose: float = 0.7  # sd of a day's yaw and pitch, degrees; half of it in roll
+    one_sided: float = 0.35  # share of expressions on one side of the face
+    partial: float = 0.35  # share of further action units that stay away, and least strength of others
+    blink: float = 0.1  # share of clips with a blink in them
+    gaze: float = 0.7  # most that the irises move, pixels; in half of the clips
     mouth: float = (
-        0.5  # most that the mouth moves besides, as a part of `motion`'s most; in half of the clips
+        0.4  # most that the mouth moves besides, as a part of `motion`'s most; in half of the clips
     )
-    turn: float = 0.1  # sd of yaw and pitch from onset to offset, degrees; half of it in roll
-    light: float = 0.03  # most by which a frame's rim is brighter or darker than its middle, as a part
-    flicker: float = 0.0005  # most amplitude, as a part of the brightness
-    day: float = 0.02  # sd of a day's contrast, as a part
+    turn: float = 0.05  # sd of yaw and pitch from onset to offset, degrees; half of it in roll
+    light: float = 0.015  # most by which a frame's rim is brighter or darker than its middle, as a part
+    flicker: float = 0.0003  # most amplitude, as a part of the brightness
+    day: float = 0.01  # sd of a day's contrast, as a part
+    habit: float = 0.2  # how unlike people's shares of the classes are: 1 / a Dirichlet parameter
     quality: int = 95  # of the JPEG files
 
 
@@ -44,7 +42,6 @@ REAL = Strengths()
 
 _DAYS = 3  # at most, that a person comes on
 _UNEVEN = 0.75  # sd of the logarithm of how many clips a person has
-_HABIT = 5.0  # how alike the classes of one person's clips are as another's: of a Dirichlet distribution
 _BLINK = (0.15, 0.35)  # seconds
 _MOUTH = ("10", "14", "17", "25")  # small movements of the mouth that belong to no class
 
@@ -68,7 +65,9 @@ def code_clips(
     left = largest_remainders(np.array(list(proportions.values()), dtype=float), clips)
     weights = np.exp(_UNEVEN * rng.standard_normal(subjects))
     counts = 1 + largest_remainders(weights, clips - subjects)
-    habits = rng.dirichlet(_HABIT * np.ones(len(classes)), subjects)
+    habits = np.ones((subjects, len(classes)))
+    if strengths.habit:
+        habits = rng.dirichlet(habits[0] / strengths.habit, subjects)
     rows = []
     for subject in rng.permutation(np.repeat(np.arange(subjects), counts)):
         chance = left * habits[subject]
@@ -106,6 +105,8 @@ def largest_remainders(weights: NDArray[np.float64], total: int) -> NDArray[np.i
 def _action_units(rng: np.random.Generator, emotion: str, strengths: Strengths) -> str:
     """Draw what the spreadsheet codes, such as L12 or 4+7."""
     often = EXPRESSIONS[emotion]
+    if rng.uniform() < strengths.report:
+        often = EXPRESSIONS[str(rng.choice(list(EXPRESSIONS)))]
     units = str(rng.choice(list(often), p=list(often.values()))).split("+")
     stay = rng.uniform(size=len(units)) >= strengths.partial
     stay[rng.integers(len(units))] = True  # one at least
