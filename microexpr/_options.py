@@ -384,7 +384,7 @@ def _add_simulation(
         "--difficulty",
         choices=("easy", "real"),
         default="easy",
-        help="easy: where a face moves tells the class; real: as hard as CASME II is for published methods, "
+        help="easy: where a face moves tells the class; real: about as hard as CASME II for known methods, "
         "see docs/simulation.md (%(default)s)",
     )
     group.add_argument(
