@@ -2,6 +2,7 @@
 
     python bench/compare.py simulated                     # 246 simulated clips of 26 drawn faces
     python bench/compare.py simulated --faces FACES       # of portraits
+    python bench/compare.py simulated --difficulty real   # such as docs/simulation.md describes
     python bench/compare.py casme2 CASME2                 # any data set that microexpr reads
     python bench/compare.py actions CLONE                 # thermal clips, see docs/actions.py
     python bench/compare.py simulated --only paper lbp_top
@@ -105,11 +106,11 @@ def simulated(options: argparse.Namespace) -> Path:
     faces = (
         "drawn" if options.faces is None else hashlib.sha256(bytes(options.faces.resolve())).hexdigest()[:8]
     )
-    root = options.out / f"clips-{options.seed}-{faces}"
+    root = options.out / f"clips-{options.difficulty}-{options.seed}-{faces}"
     if not root.exists():
         unfinished = root.with_suffix(".part")
         shutil.rmtree(unfinished, ignore_errors=True)  # of a run that was stopped
-        microexpr.simulate(unfinished, faces=options.faces, seed=options.seed)
+        microexpr.simulate(unfinished, difficulty=options.difficulty, faces=options.faces, seed=options.seed)
         unfinished.replace(root)
     return root
 
@@ -325,6 +326,7 @@ def parser_of(documentation: str | None) -> argparse.ArgumentParser:
     parser.add_argument("dataset", nargs="?", help="simulated, actions, or a data set that microexpr reads")
     parser.add_argument("root", type=Path, nargs="?", metavar="FOLDER", help="where it lies")
     parser.add_argument("--faces", type=Path, metavar="FOLDER", help="portraits for the simulation")
+    parser.add_argument("--difficulty", choices=("easy", "real"), default="easy", help="(%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the simulation (%(default)s)")
     parser.add_argument("--out", type=Path, default=Path("microexpr-comparison"), metavar="FOLDER")
     parser.add_argument("--jobs", type=int, default=-1, help="processes at a time (%(default)s: all cores)")

@@ -381,6 +381,13 @@ def _add_simulation(
     group.add_argument("--subjects", type=int, default=subjects, help="(%(default)s)")
     group.add_argument("--clips", type=int, default=clips, help="of all subjects together (%(default)s)")
     group.add_argument(
+        "--difficulty",
+        choices=("easy", "real"),
+        default="easy",
+        help="easy: where a face moves tells the class; real: about as hard as CASME II for known methods, "
+        "see docs/simulation.md (%(default)s)",
+    )
+    group.add_argument(
         "--faces", metavar="DIR", help="folder of portraits, one a subject (default: drawn faces)"
     )
     group.add_argument("--noise", type=float, default=1.0, help="sensor noise, grey levels (%(default)s)")

@@ -26,7 +26,7 @@ from ._wording import command_line, option
 
 # What NumPy, Numba and scikit-learn cost to import is paid by the commands that use them, not by --help.
 
-_OF_CLIPS = ("subjects", "clips", "frames")  # and not of long videos
+_OF_CLIPS = ("subjects", "clips", "difficulty", "frames")  # and not of long videos
 _process_ends = False  # after the command: what was stopped stays deaf to further signals until then
 _STOP = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
@@ -201,7 +201,7 @@ def _simulate(options: argparse.Namespace) -> None:
         root = simulate(options.out, **_simulation(options))
         print(f"{root}: simulated {options.clips} clips of {options.subjects} subjects, CASME II's layout")
         return
-    for name, default in (("subjects", 26), ("clips", 246), ("frames", (40, 90))):
+    for name, default in (("subjects", 26), ("clips", 246), ("difficulty", "easy"), ("frames", (40, 90))):
         if getattr(options, name) != default:
             raise ValueError(f"{option(name)} is of clips, and has no part in --long")
     common = {name: value for name, value in _simulation(options).items() if name not in _OF_CLIPS}
@@ -437,6 +437,6 @@ def _save_confusions(results: dict, path: Path) -> None:
 
 
 def _simulation(options: argparse.Namespace) -> dict:
-    names = ("subjects", "clips", "faces", "noise", "motion", "drift", "frames", "size", "seed")
+    names = ("subjects", "clips", "difficulty", "faces", "noise", "motion", "drift", "frames", "size", "seed")
     given = {name: getattr(options, name) for name in names} | {"n_jobs": options.jobs}
     return {name: value for name, value in given.items() if name != "drift" or value is not None}

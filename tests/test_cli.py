@@ -143,6 +143,8 @@ def test_simulate(capsys):
     assert main(arguments) == 0
     assert "simulated 4 clips of 2 subjects" in capsys.readouterr().out
     assert len(microexpr.read_casme2("data")) == 4
+    assert main([*arguments[:1], "real", *arguments[2:], "--difficulty", "real"]) == 0
+    assert set(microexpr.read_casme2("real")["clip"]) != set(microexpr.read_casme2("data")["clip"])
     assert main(arguments) == 2  # never into a folder that holds something
     assert "not an empty folder" in capsys.readouterr().err
 

@@ -160,6 +160,10 @@ def test_one_video_of_a_data_set_that_is_damaged_stops_no_other(manifest, here, 
         (("simulate", "out", "--seconds", "5"), "--seconds is of long videos: give --long"),
         (("simulate", "out", "--video"), "--video is of long videos: give --long"),
         (("simulate", "out", "--long", "--clips", "5"), "--clips is of clips, and has no part in --long"),
+        (
+            ("simulate", "out", "--long", "--difficulty", "real"),
+            "--difficulty is of clips, and has no part in --long",
+        ),
     ],
 )
 def test_what_is_typed_wrong(words, message, here, capsys):

@@ -103,6 +103,17 @@ def test_flow_methods_see_which_way_it_moves(module, moving):
     assert set(np.argsort(woof)[-2:]) == {0, 7}  # on either side of straight right
 
 
+def test_mdmo_has_a_bin_for_what_goes_right_and_barely_up(module):
+    """In float32 the remainder of a tiny negative angle is a whole turn."""
+    flow = np.tile(np.float32([1.0, 1.0]), (36, 36, 1))
+    flow[..., 1] = np.nextafter(-np.tan(np.pi / 8), 0, dtype=np.float32)
+    for _ in range(20):
+        np.testing.assert_allclose(
+            module("mdmo").main_direction(flow), np.tile(flow[0, 0], (36, 1)), rtol=1e-6
+        )
+        flow[..., 1] = np.nextafter(flow[..., 1], np.float32(-1))
+
+
 def test_bi_woof_of_a_still_clip_is_nothing(module, moving):
     still = np.repeat(moving[:1], 5, axis=0)
     np.testing.assert_allclose(module("bi_woof").describe(still), 0, atol=1e-12)
@@ -247,9 +258,9 @@ def test_a_changed_file_is_noticed_and_seeds_have_clips_of_their_own(bench, tmp_
     monkeypatch.setattr(
         bench.microexpr, "simulate", partial(simulate, subjects=2, clips=4, frames=(4, 5), progress=False)
     )
-    options = argparse.Namespace(dataset="simulated", out=tmp_path, faces=None, seed=0)
-    (tmp_path / "clips-0-drawn.part").mkdir()
-    (tmp_path / "clips-0-drawn.part" / "left.txt").touch()  # by a run that was stopped
+    options = argparse.Namespace(dataset="simulated", out=tmp_path, difficulty="easy", faces=None, seed=0)
+    (tmp_path / "clips-easy-0-drawn.part").mkdir()
+    (tmp_path / "clips-easy-0-drawn.part" / "left.txt").touch()  # by a run that was stopped
     clips = bench.clips_of(options)
     before = bench.digest_of(clips)
     assert before == bench.digest_of(bench.clips_of(options))

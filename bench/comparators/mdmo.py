@@ -29,7 +29,8 @@ def main_direction(flow: NDArray[np.float32]) -> NDArray[np.float64]:
     """Return the mean vector of the fullest bin of each block, (BLOCKS * BLOCKS, 2)."""
     (height, width, _), n = flow.shape, BLOCKS * BLOCKS
     angle = np.arctan2(flow[..., 1], flow[..., 0]) / (2 * np.pi) + 0.5 / BINS
-    cell = (blocks_of(height, width, BLOCKS) * BINS + np.floor(angle % 1.0 * BINS).astype(np.intp)).ravel()
+    bin_of = np.floor(angle % 1.0 * BINS).astype(np.intp) % BINS  # -1e-9 % 1.0 is 1.0 in float32
+    cell = (blocks_of(height, width, BLOCKS) * BINS + bin_of).ravel()
     counts = np.bincount(cell, minlength=n * BINS).reshape(n, BINS)
     sums = [np.bincount(cell, flow[..., k].ravel(), minlength=n * BINS).reshape(n, BINS) for k in (0, 1)]
     fullest, block = counts.argmax(axis=1), np.arange(n)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from numbers import Real
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from joblib import Parallel, delayed, effective_n_jobs
@@ -18,6 +18,7 @@ from .._checks import is_whole
 from .._extras import require
 from .._progress import progress_bar
 from .clips import image_paths, read_image
+from .real_simulation import REAL, code_clips, draw_clip, envelope
 
 __all__ = ["CLASSES", "PROPORTIONS", "draw_face", "motion_field", "simulate"]
 
@@ -56,6 +57,7 @@ def simulate(
     *,
     subjects: int = 26,
     clips: int = 246,
+    difficulty: Literal["easy", "real"] = "easy",
     faces: str | os.PathLike[str] | None = None,
     noise: float = 1.0,
     motion: tuple[float, float] = (1.0, 2.0),
@@ -68,10 +70,16 @@ def simulate(
 ) -> Path:
     """Write a simulated data set in CASME II's layout.
 
-    Each clip is one face, warped in every frame by the displacement field of its class (see
-    `motion_field`), whose strength rises from the onset to the apex and partly falls back until the
-    offset. Head drift, a slow change of light, a motion unrelated to the class and sensor noise are
-    added to it. The classes come in CASME II's proportions.
+    Each clip is one face, warped in every frame by a displacement field, whose strength rises from the
+    onset to the apex and partly falls back until the offset. Head drift and sensor noise are added to it.
+    The classes come in CASME II's proportions.
+
+    The easy clips have one field for each class (see `motion_field`), at fixed places of the frame, a slow
+    change of light, and a motion unrelated to the class: where they move tells the class. The real ones are
+    about as hard as CASME II is for published methods: each class is a choice of action units, some of them in
+    two classes, placed by the face's own eyes and mouth, some on one side only; eyes blink and look about,
+    mouths move, heads turn in depth, light moves and flickers; people come on several days, with another
+    crop, pose, light and contrast, some often and some once.
 
     Parameters
     ----------
@@ -80,6 +88,8 @@ def simulate(
         ``out/Cropped/subNN/EPNN_NN/reg_imgN.jpg``, the codings to ``out/CASME2-coding-simulated.xlsx``.
     subjects, clips : int
         How many of each; every subject gets ``clips // subjects`` clips or one more.
+    difficulty : {"easy", "real"}
+        What is drawn; docs/simulation.md has every number of both, and where it is from.
     faces : path, optional
         Folder of portraits, one per subject, taken in the order of their names. By default the faces
         are drawn (`draw_face`).
@@ -123,18 +133,27 @@ def simulate(
     require("simulating a data set", "datasets")
     import pandas as pd
 
+    if difficulty not in ("easy", "real"):
+        raise ValueError(f"difficulty is {difficulty!r}; it must be 'easy' or 'real'")
     _check(subjects, clips, noise, motion, drift, frames, size, seed)
     effective_n_jobs(n_jobs)  # raises here what `Parallel` would raise after the folder was made
     out = Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise FileExistsError(f"{out} exists and is not an empty folder; simulate writes only into a new one")
     portraits = portraits_of(faces, subjects, size, seed)
-    table = _coding(subjects, clips, frames, seed)
+    if difficulty == "easy":
+        table = _coding(subjects, clips, frames, seed)
+    else:
+        table = code_clips(PROPORTIONS, subjects, clips, frames, _LEAD, seed)
+    draw, quality = (_draw_easy, QUALITY) if difficulty == "easy" else (draw_clip, REAL.quality)
     out.mkdir(parents=True, exist_ok=True)
 
     jobs = (
         delayed(_write_clip)(
-            out / "Cropped", row, portraits[row["Subject"] - 1], noise, motion, drift, [seed, index]
+            out / "Cropped" / f"sub{row['Subject']:02d}" / row["Filename"],
+            numbers := _numbers(row),
+            draw(row, numbers, portraits[row["Subject"] - 1], noise, motion, drift, (seed, index)),
+            quality,
         )
         for index, row in enumerate(table)
     )
@@ -322,19 +341,22 @@ def _coding(subjects: int, clips: int, frames: tuple[int, int], seed: int) -> li
     return sorted(rows, key=lambda row: (row["Subject"], row["Filename"]))
 
 
-def _write_clip(
-    root: Path,
+def _numbers(row: dict) -> NDArray[np.int_]:
+    return np.arange(row["OnsetFrame"] - _LEAD, row["OffsetFrame"] + _LEAD + 1)
+
+
+def _draw_easy(
     row: dict,
+    numbers: NDArray[np.int_],
     portrait: NDArray[np.float64],
     noise: float,
     motion: tuple[float, float],
     drift: float,
-    seed: list[int],
-) -> None:
+    seed: tuple[int, int],
+) -> Iterator[NDArray[np.float64]]:
     rng = np.random.default_rng([2, *seed])
     height, width = size = portrait.shape
-    numbers = np.arange(row["OnsetFrame"] - _LEAD, row["OffsetFrame"] + _LEAD + 1)
-    strength = _envelope(
+    strength = envelope(
         numbers, row["OnsetFrame"], row["ApexFrame"], row["OffsetFrame"], rng.uniform(0.5, 1.0)
     )
     elapsed = np.linspace(0, 1, len(numbers))
@@ -356,26 +378,22 @@ def _write_clip(
     coefficients = ndimage.spline_filter(portrait, order=3, mode="mirror")
     grid = np.mgrid[:height, :width].astype(float)
     scale = np.array(size)[:, None, None] / 128
-    folder = root / f"sub{row['Subject']:02d}" / row["Filename"]
-    folder.mkdir(parents=True)
-    chroma = [Image.new("L", (width, height), level) for level in CHROMA]
-    for t, number in enumerate(numbers):
+    for t in range(len(numbers)):
         head = shift * elapsed[t] + sway * np.sin(2 * np.pi * elapsed[t] + phase)
         moved = strength[t] * expression + twitch[t] * unrelated + head[:, None, None]
         source = grid - moved * scale
         frame = ndimage.map_coordinates(coefficients, source, order=3, mode="mirror", prefilter=False)
-        frame += light[t] + noise * rng.standard_normal(size)
+        yield frame + (light[t] + noise * rng.standard_normal(size))
+
+
+def _write_clip(
+    folder: Path, numbers: NDArray[np.int_], frames: Iterator[NDArray[np.float64]], quality: int
+) -> None:
+    folder.mkdir(parents=True)
+    for number, frame in zip(numbers, frames, strict=True):
         luma = Image.fromarray(np.clip(np.rint(frame), 0, 255).astype(np.uint8))
-        Image.merge("YCbCr", [luma, *chroma]).save(folder / f"reg_img{number}.jpg", quality=QUALITY)
-
-
-def _envelope(
-    numbers: NDArray[np.int_], onset: int, apex: int, offset: int, rest: float
-) -> NDArray[np.float64]:
-    """Strength of the expression: 0 at the onset, 1 at the apex, `rest` from the offset on."""
-    ramp = np.interp(numbers, [onset, apex, offset], [0.0, 1.0, 2.0])
-    rise = 0.5 - 0.5 * np.cos(np.pi * ramp)
-    return np.where(ramp <= 1, rise, rest + (1 - rest) * rise)
+        chroma = [Image.new("L", luma.size, level) for level in CHROMA]
+        Image.merge("YCbCr", [luma, *chroma]).save(folder / f"reg_img{number}.jpg", quality=quality)
 
 
 def bumps(
