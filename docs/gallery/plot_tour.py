@@ -1,0 +1,10 @@
+"""
+Tour
+====
+
+x
+"""
+
+import matplotlib.pyplot as plt
+
+plt.plot([1, 2])
