@@ -1,4 +1,4 @@
-"""Sphinx's settings: `nox -s docs`, or `sphinx-build -W -b html docs docs/_build/html` where the extra is installed."""
+"""Sphinx's settings: `nox -s docs`, or `sphinx-build -W -b html docs docs/_build/html` with extra docs."""
 
 import sys
 import warnings
@@ -27,7 +27,7 @@ extensions = [
 templates_path = ["_templates"]
 exclude_patterns = ["_build", "gallery"]
 nitpicky = True
-# What stands in single backticks in a docstring is a link where it is a public name, and code where it is not.
+# What stands in single backticks in a docstring is a link where it is a public name, and code elsewhere.
 default_role = "py:obj"
 nitpick_ignore_regex = [("py:obj", ".*"), ("py:class", r"(?!ltogp|rankpool|l21|microexpr).*")]
 

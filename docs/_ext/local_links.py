@@ -1,8 +1,8 @@
 """Check every link of the built pages that stays on this site: its page, picture or file, and its anchor.
 
-Sphinx checks what it resolves itself; what is written as HTML, by MyST for a file beside the docs or by the
-gallery, it passes on as it is. A link that leads nowhere is a warning, and with -W the build fails. What lies on
-other sites is not asked for: the build needs no network.
+Sphinx checks what it resolves itself; what is written as HTML, or by the gallery, it passes on as it is. A
+link that leads nowhere is a warning, and with -W the build fails. Other sites are not asked: the
+build needs no network.
 """
 
 from html.parser import HTMLParser
@@ -42,10 +42,8 @@ def dead_links(root: Path) -> list[tuple[str, str]]:
             if target.is_dir():
                 target /= "index.html"
             anchor = unquote(parts.fragment)
-            there = target.is_file() and (
-                not anchor or target not in pages or anchor in pages[target].anchors
-            )
-            if not there:
+            known = target not in pages or anchor in pages[target].anchors
+            if not target.is_file() or (anchor and not known):
                 dead.append((str(path.relative_to(root.resolve())), link))
     return dead
 
