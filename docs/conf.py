@@ -1,7 +1,6 @@
 """Sphinx's settings: `nox -s docs`, or `sphinx-build -W -b html docs docs/_build/html` with extra docs."""
 
 import sys
-import warnings
 from pathlib import Path
 
 from sphinx_gallery.sorting import ExplicitOrder
@@ -65,11 +64,8 @@ sphinx_gallery_conf = {
     "min_reported_time": 1,
     "write_computation_times": False,
     "remove_config_comments": True,
-    "image_scrapers": ("matplotlib",),
+    "image_scrapers": ("matplotlib", "figures.scrape"),
 }
-# What an example prints as a warning stands under it; these say nothing about it.
-warnings.filterwarnings("ignore", message="IProgress not found")
-
 html_theme = "pydata_sphinx_theme"
 html_title = "microexpr"
 html_theme_options = {
