@@ -1,7 +1,7 @@
-"""Show in the gallery the figures that an example holds in its own names: `plot_description` returns one, say.
+"""Show in the gallery the figures that an example holds under a name: `plot_description` returns one, say.
 
-sphinx-gallery looks for those of pyplot only. The functions of this package that draw several axes make a figure
-without pyplot, which a notebook shows as the value of its last line.
+sphinx-gallery looks for those of pyplot only. The functions of this package that draw several axes make a
+figure without pyplot, which a notebook shows as the value of its last line.
 """
 
 from typing import Any
@@ -11,7 +11,7 @@ from sphinx_gallery.scrapers import figure_rst
 
 
 def scrape(block: Any, block_vars: dict[str, Any], gallery_conf: dict[str, Any]) -> str:
-    """Save each figure that has no window of pyplot and was not shown yet; return the text that shows them."""
+    """Save each figure that pyplot does not know and was not shown yet; return the text that shows them."""
     paths = []
     for value in list(block_vars["example_globals"].values()):
         if isinstance(value, Figure) and value.canvas.manager is None and not hasattr(value, "_in_gallery"):

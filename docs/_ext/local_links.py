@@ -10,10 +10,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from sphinx.util import logging
-
-logger = logging.getLogger(__name__)
-
 
 def setup(app: Any) -> dict[str, Any]:
     """Look at the pages when all of them are written."""
@@ -23,7 +19,10 @@ def setup(app: Any) -> dict[str, Any]:
 
 def warn_of_dead_links(app: Any, exception: Exception | None) -> None:
     """Warn of each link in `app.outdir` that leads nowhere."""
+    from sphinx.util import logging
+
     if exception is None and app.builder.format == "html":
+        logger = logging.getLogger(__name__)
         for page, link in dead_links(Path(app.outdir)):
             logger.warning("%s: nothing is at %s", page, link, type="local_links")
 

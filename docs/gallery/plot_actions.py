@@ -2,9 +2,9 @@
 Actions of a thermal sensor
 ===========================
 
-Sitting down is standing up backwards: frames averaged over time cannot tell them apart, rank pooling can. The clips here
-are **simulated**, a warm blob seen from above by 16 × 16 pixels; ``python docs/actions.py`` does the same on the
-real ones of Kawashima et al. (2017), and :doc:`/actions` says what came out.
+Sitting down is standing up backwards: frames averaged over time cannot tell them apart, rank pooling can. The
+clips here are **simulated**, a warm blob seen from above by 16 × 16 pixels; ``python docs/actions.py`` does
+the same on the real ones of Kawashima et al. (2017), and :doc:`/actions` says what came out.
 """
 
 import matplotlib.pyplot as plt
@@ -34,9 +34,8 @@ def clip(direction, person):
 
 people = np.repeat(np.arange(6), 20)
 labels = np.tile(["sitting down", "standing up"], 60)
-clips = [
-    clip(1 if label == "sitting down" else -1, person) for label, person in zip(labels, people, strict=True)
-]
+directions = np.where(labels == "sitting down", 1, -1)
+clips = [clip(direction, person) for direction, person in zip(directions, people, strict=True)]
 
 # %%
 # Five frames of a clip:
@@ -49,8 +48,8 @@ for ax, t in zip(axes, np.linspace(0, len(clips[0]) - 1, 5).round().astype(int),
 figure.colorbar(image, ax=axes, label="°C", shrink=0.8)
 
 # %%
-# One person is left out at a time. A clip backwards has -u, so that features are scaled and not centred, and the SVM has
-# no intercept.
+# One person is left out at a time. A clip backwards has -u, so that features are scaled and not centred, and
+# the SVM has no intercept.
 
 pooled = {
     "mean": [V.reshape(len(V), -1).mean(axis=0) for V in clips],

@@ -2,9 +2,9 @@
 LTOGP codes of a face
 =====================
 
-The code of a pixel is eight signs: bit k is set where the second difference c - 2a + b in direction k is not negative,
-c being the pixel, a its neighbour and b the one behind. A code is no quantity, so that colours are not of the number:
-hue is where the set bits point, brightness how many there are.
+The code of a pixel is eight signs: bit k is set where the second difference c - 2a + b in direction k is not
+negative, c being the pixel, a its neighbour and b the one behind. A code is no quantity, so that colours are
+not of the number: hue is where the set bits point, brightness how many there are.
 """
 
 import matplotlib.pyplot as plt
@@ -27,7 +27,8 @@ left.set_yticks([])
 plot_codes(face, middle, name="it")
 
 # %%
-# The eight bits one by one: dark where the second difference to the east, the north-east, and so on, is negative.
+# The eight bits one by one: dark where the second difference to the east, the north-east, and so on, is
+# negative.
 
 names = ("E", "NE", "N", "NW", "W", "SW", "S", "SE")
 figure, axes = plt.subplots(2, 4, figsize=(8, 4.3), layout="constrained")

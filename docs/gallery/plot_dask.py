@@ -2,8 +2,9 @@
 A Dask run
 ==========
 
-Clips and folds go to whatever backend joblib is told of, a Dask cluster's workers among them, and come back bit for bit
-the same. The cluster here is two workers on this machine; :doc:`/cluster` has others. Clips are simulated.
+Clips and folds go to whatever backend joblib is told of, a Dask cluster's workers among them, and come back
+bit for bit the same. The cluster here is two workers on this machine; :doc:`/cluster` has others. Clips are
+simulated.
 """
 
 import tempfile
@@ -41,10 +42,8 @@ figure, ax = plt.subplots(figsize=(7, 2.2), layout="constrained")
 for task in tasks.data:
     for span in task["startstops"]:
         if span["action"] == "compute":
-            ax.barh(
-                rows[task["worker"]], 1000 * (span["stop"] - span["start"]), left=1000 * (span["start"] - start),
-                height=0.6, color="#56b4e9", edgecolor="black", linewidth=0.8,
-            )  # fmt: skip
+            begin, end = (1000 * (span[key] - start) for key in ("start", "stop"))
+            ax.barh(rows[task["worker"]], end - begin, 0.6, begin, color="#56b4e9", edgecolor="black")
 ax.set_yticks(list(rows.values()), [f"worker {row + 1}" for row in rows.values()])
 ax.invert_yaxis()
 ax.set_xlabel("ms from the first task's start")

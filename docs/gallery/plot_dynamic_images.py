@@ -2,9 +2,10 @@
 Dynamic images
 ==============
 
-Rank pooling of the pixels themselves is a picture of how they change: bright where a pixel becomes brighter, dark where
-it becomes darker, grey where it stays. :func:`rankpool.dynamic_image` solves for it exactly; ``method="approximate"`` is
-one weighted sum, as Bilen et al. (2016) have it. The clips are simulated expressions of a drawn face.
+Rank pooling of the pixels themselves is a picture of how they change: bright where a pixel becomes brighter,
+dark where it becomes darker, grey where it stays. :func:`rankpool.dynamic_image` solves for it exactly;
+``method="approximate"`` is one weighted sum, as Bilen et al. (2016) have it. The clips are simulated
+expressions of a drawn face.
 """
 
 import matplotlib.pyplot as plt
@@ -50,5 +51,5 @@ for ax in axes.flat:
     ax.set_yticks([])
 
 # %%
-# The two are nearly the same picture here. Where they part, and which is better for what, is measured on real clips
-# in :doc:`/actions`.
+# The two are nearly the same picture here. Where they part, and which is better for what, is measured on real
+# clips in :doc:`/actions`.

@@ -2,8 +2,8 @@
 The full experiment
 ===================
 
-What ``microexpr evaluate`` does, from Python, on a small simulated data set of six drawn faces: with and without
-selection, leave one subject out, N and C as given and chosen inside the training folds, and Fig. 4.
+What ``microexpr evaluate`` does, from Python, on a small simulated data set of six drawn faces: with and
+without selection, leave one subject out, N and C as given and chosen inside the training folds, and Fig. 4.
 """
 
 import tempfile
@@ -24,7 +24,7 @@ settings = Settings(
     C_grid=(0.001, 0.1, 1.0),
     inner_splits=3,
 )
-evaluation = extract_and_evaluate(table, settings, progress=False)
+evaluation = extract_and_evaluate(table, settings, n_jobs=1, progress=False)
 print(evaluation)
 
 # %%
@@ -34,7 +34,8 @@ figure, ax = plt.subplots(figsize=(7, 5), layout="constrained")
 plots.plot_comparison(evaluation, ax)
 
 # %%
-# Fig. 4: accuracy over N for each grid of blocks. The best cell is chosen by the test clips, so that it is optimistic.
+# Fig. 4: accuracy over N for each grid of blocks. The best cell is chosen by the test clips, so that it is
+# optimistic.
 
 figure, ax = plt.subplots(figsize=(6, 4), layout="constrained")
 plots.plot_sweep(evaluation, ax)

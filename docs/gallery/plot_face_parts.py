@@ -2,9 +2,9 @@
 Selected parts of the face
 ==========================
 
-Each row of W belongs to a code in a block of the face. How much of W lies in each block says what the selection looks at,
-averaged over the folds; and where u itself is long says where a face moves. On simulated clips both can be held
-against the truth, because the simulation says which muscles act.
+Each row of W belongs to a code in a block of the face. How much of W lies in each block says what the
+selection looks at, averaged over the folds; and where u itself is long says where a face moves. On simulated
+clips both can be held against the truth, because the simulation says which muscles act.
 """
 
 import tempfile
@@ -21,14 +21,14 @@ folder = tempfile.mkdtemp()
 microexpr.simulate(f"{folder}/data", subjects=6, clips=60, frames=(20, 30), progress=False)
 table = microexpr.read_casme2(f"{folder}/data")
 settings = Settings(n_features=100, sweep=False, nested=False)
-evaluation = extract_and_evaluate(table, settings, progress=False)
+evaluation = extract_and_evaluate(table, settings, n_jobs=1, progress=False)
 
 figure, ax = plt.subplots(figsize=(5.5, 4.6), layout="constrained")
 plots.plot_face_parts(evaluation, ax)
 
 # %%
-# Noise makes u nearly as long in every block. Above: where it is longer or shorter in the clips of a class than in all
-# clips, on average. Below: how far the simulation moves each block for that class.
+# Noise makes u nearly as long in every block. Above: where it is longer or shorter in the clips of a class
+# than in all clips, on average. Below: how far the simulation moves each block for that class.
 
 clips = microexpr.extract(table, progress=False)
 lengths = np.linalg.norm(clips.X.reshape(len(clips.X), 8, 8, 256), axis=3)

@@ -3,8 +3,8 @@ Has a clip an order?
 ====================
 
 Rank pooling puts any frames in order, shuffled ones too: with fewer frames than features it always can. So
-:func:`rankpool.held_out_scores` scores frames that the solver has not seen. Here is a simulated clip of a drawn face, the
-same frames in random order, and a clip of the face in which nothing happens but noise.
+:func:`rankpool.held_out_scores` scores frames that the solver has not seen. Here is a simulated clip of a
+drawn face, the same frames in random order, and a clip of the face in which nothing happens but noise.
 """
 
 import tempfile
@@ -43,8 +43,8 @@ for ax, (name, clip) in zip(axes, clips.items(), strict=True):
 axes[0].set_ylabel("u·v of frames seen,\nless its mean")
 
 # %%
-# Those of frames held out rise only where there is an order. Kendall's τ has a mean of 0 on shuffled frames, whatever the
-# frames are, and a standard deviation of some 0.15 on clips like these: :doc:`/describe`.
+# Those of frames held out rise only where there is an order. Kendall's τ has a mean of 0 on shuffled frames,
+# whatever the frames are, and a standard deviation of some 0.15 on clips like these: :doc:`/describe`.
 
 figure, axes = plt.subplots(1, 3, figsize=(10, 3.2), layout="constrained", sharey=True)
 for ax, (name, clip) in zip(axes, clips.items(), strict=True):

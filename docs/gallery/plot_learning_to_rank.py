@@ -2,10 +2,10 @@
 Learning to rank
 ================
 
-The RankSVM that orders frames in time orders documents by relevance, too: :class:`rankpool.RankSVM` forms pairs inside
-a query only. A regression on the relevance has to fit the level of each query as well, which no one asks for. The
-queries are drawn, 60 of 20 documents graded 0 to 3, so that the documents of a query have much in common: that is where
-the two differ.
+The RankSVM that orders frames in time orders documents by relevance, too: :class:`rankpool.RankSVM` forms
+pairs inside a query only. A regression on the relevance has to fit the level of each query as well, which no
+one asks for. The queries are drawn, 60 of 20 documents graded 0 to 3, so that the documents of a query have
+much in common: that is where the two differ.
 """
 
 import matplotlib.pyplot as plt
@@ -26,8 +26,8 @@ utility += 3 * rng.normal(size=len(query))
 relevance = np.digitize(utility, np.quantile(utility, [0.5, 0.75, 0.9]))
 
 # %%
-# The first 10, 20 and 40 queries train, the last 20 are tested. Normalised discounted cumulative gain is 1 for a perfect
-# order of the documents of every query.
+# The first 5, 10, 20 and 40 queries train, the last 20 are tested. Normalised discounted cumulative gain is 1
+# for a perfect order of the documents of every query.
 
 test = query >= 40
 sizes = (5, 10, 20, 40)

@@ -2,8 +2,8 @@
 Outliers: which labels are wrong?
 =================================
 
-The ℓ2,1 loss counts a sample by its distance and not by its square: it lets a few be far off. Those are worth a look.
-Here are 500 of scikit-learn's digits, 50 of them with a wrong label.
+The ℓ2,1 loss counts a sample by its distance and not by its square: it lets a few be far off. Those are worth
+a look. Here are 500 of scikit-learn's digits, 50 of them with a wrong label.
 """
 
 import matplotlib.pyplot as plt

@@ -2,9 +2,9 @@
 The ℓ2,1 path
 =============
 
-At γ up to the critical one W = 0 is optimal; above it features enter, as whole rows of W. :func:`l21.path` goes along γ
-with warm starts, and each solution carries its duality gap. The matrix is drawn: 80 samples of three classes, 300
-features, of which the first five tell the classes apart.
+At γ up to the critical one W = 0 is optimal; above it features enter, as whole rows of W. :func:`l21.path`
+goes along γ with warm starts, and each solution carries its duality gap. The matrix is drawn: 80 samples of
+three classes, 300 features, of which the first five tell the classes apart.
 """
 
 import matplotlib.pyplot as plt
@@ -31,9 +31,7 @@ figure, (top, bottom) = plt.subplots(
 )
 top.plot(factors, lengths[:, 5:], color="#bbbbbb", linewidth=0.8)
 lines = top.plot(factors, lengths[:, :5], color="#0072b2", linewidth=2)
-top.legend(
-    [lines[0], top.lines[0]], ["the five that tell the classes apart", "295 of noise"], loc="upper left"
-)
+top.legend([lines[0], top.lines[0]], ["the five that matter", "295 of noise"], loc="upper left")
 top.set_ylim(top=1.35 * lengths.max())  # room for the legend
 top.set_ylabel("length of a row of W")
 bottom.plot(

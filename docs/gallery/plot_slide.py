@@ -2,9 +2,9 @@
 A slide in tiles
 ================
 
-An image that need not fit in memory is described tile by tile: :func:`ltogp.histogram_map` has the histogram of a window
-about every few pixels, and reads and writes memory maps, zarr or HDF5. Clustering its rows gives a map of what the tissue
-looks like. The slide here is drawn of three textures under a mask.
+An image that need not fit in memory is described tile by tile: :func:`ltogp.histogram_map` has the histogram
+of a window about every few pixels, and reads and writes memory maps, zarr or HDF5. Clustering its rows gives
+a map of what the tissue looks like. The slide here is drawn of three textures under a mask.
 """
 
 import tempfile
@@ -29,8 +29,8 @@ slide[:] = np.choose(region, texture)
 tissue = np.hypot(x - side / 2, (y - side / 2) * 1.15) < side * 0.47
 
 # %%
-# A window of 64 × 64 pixels every 16: rows of 10 numbers each, the bins of ``mapping="uniform"``. Nothing outside the mask
-# is counted, and tiles without any of it are not even read.
+# A window of 64 × 64 pixels every 16: rows of 10 numbers each, the bins of ``mapping="uniform"``. Nothing
+# outside the mask is counted, and tiles without any of it are not even read.
 
 window, stride = 64, 16
 X = ltogp.histogram_map(slide, window, stride, mapping="uniform", normalize="l1", mask=tissue)

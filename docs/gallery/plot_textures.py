@@ -2,9 +2,9 @@
 LTOGP beside LBP on textures
 ============================
 
-Brick, grass and gravel, cut into patches; the left half of each picture trains, the right half is tested, and the
-answer is the nearest neighbour's in Hellinger distance. LTOGP and the LBP of scikit-image see the same pixels and have
-256 bins each. ``templates="lbp"`` of ``ltogp`` has the LBP of the square neighbourhood.
+Brick, grass and gravel, cut into patches; the left half of each picture trains, the right half is tested, and
+the answer is the nearest neighbour's in Hellinger distance. LTOGP and the LBP of scikit-image see the same
+pixels and have 256 bins each. ``templates="lbp"`` of ``ltogp`` has the LBP of the square neighbourhood.
 """
 
 import matplotlib.pyplot as plt
@@ -66,5 +66,6 @@ axes[3].set_ylabel("right, % (chance 33)")
 axes[3].legend(fontsize=8, loc="lower right")
 
 # %%
-# LBP is the better of the two here, as in most of the comparisons of ``python docs/ltogp_texture.py``. LTOGP is what the
-# paper takes for faces; on textures it is another descriptor beside LBP, and both cost ``ltogp`` the same.
+# LBP is the better of the two here, as in most of the comparisons of ``python docs/ltogp_texture.py``. LTOGP
+# is what the paper takes for faces; on textures it is another descriptor beside LBP, and both cost ``ltogp``
+# the same.
