@@ -64,7 +64,8 @@ sphinx_gallery_conf = {
     "min_reported_time": 1,
     "write_computation_times": False,
     "remove_config_comments": True,
-    "image_scrapers": ("matplotlib", "figures.scrape"),
+    # The first sees the figures of pyplot before the second closes them.
+    "image_scrapers": ("figures.scrape", "matplotlib"),
 }
 html_theme = "pydata_sphinx_theme"
 html_title = "microexpr"

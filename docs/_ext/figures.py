@@ -14,9 +14,9 @@ def scrape(block: Any, block_vars: dict[str, Any], gallery_conf: dict[str, Any])
     """Save each figure that pyplot does not know and was not shown yet; return the text that shows them."""
     paths = []
     for value in list(block_vars["example_globals"].values()):
-        if isinstance(value, Figure) and value.canvas.manager is None and not hasattr(value, "_in_gallery"):
-            path = next(block_vars["image_path_iterator"])
-            value.savefig(path)
-            value._in_gallery = True
-            paths.append(path)
+        if isinstance(value, Figure) and not hasattr(value, "_seen"):
+            value._seen = True
+            if value.canvas.manager is None:
+                paths.append(next(block_vars["image_path_iterator"]))
+                value.savefig(paths[-1])
     return figure_rst(paths, gallery_conf["src_dir"])
