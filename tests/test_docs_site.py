@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+import microexpr
+
 DOCS = Path(__file__).parents[1] / "docs"
 MODULES = (
     "ltogp",
@@ -29,6 +31,12 @@ def test_the_reference_has_every_public_name(module):
 def test_the_reference_has_no_other_names():
     for module, names in re.findall(r"currentmodule:: (\S+)\n.*?nosignatures:\n\n(.*?)```", REFERENCE, re.S):
         assert set(names.split()) <= set(importlib.import_module(module).__all__)
+
+
+def test_the_version_is_the_same_everywhere():
+    root = DOCS.parent
+    assert f"\nversion: {microexpr.__version__}\n" in (root / "CITATION.cff").read_text()
+    assert f"\n## [{microexpr.__version__}] - " in (root / "CHANGELOG.md").read_text()
 
 
 def test_the_gallery_is_in_order():

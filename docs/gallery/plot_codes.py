@@ -42,7 +42,7 @@ for k, ax in enumerate(axes.flat):
 
 histogram = ltogp.histogram(face, blocks=(8, 8)).reshape(8, 8, 256)
 figure, axes = plt.subplots(2, 1, figsize=(8, 3.6), layout="constrained", sharex=True, sharey=True)
-for ax, (i, j), name in zip(axes, ((2, 2), (6, 4)), ("an eye", "the mouth"), strict=True):
+for ax, (i, j), name in zip(axes, ((4, 2), (6, 3)), ("an eye", "the mouth"), strict=True):
     ax.bar(np.arange(256), histogram[i, j], width=1.0, color="#0072b2")
     ax.set_title(f"block ({i}, {j}), at {name}", loc="left", fontsize=10)
     ax.set_ylabel("pixels")

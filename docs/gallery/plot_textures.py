@@ -66,6 +66,5 @@ axes[3].set_ylabel("right, % (chance 33)")
 axes[3].legend(fontsize=8, loc="lower right")
 
 # %%
-# LBP is the better of the two here, as in most of the comparisons of ``python docs/ltogp_texture.py``. LTOGP
-# is what the paper takes for faces; on textures it is another descriptor beside LBP, and both cost ``ltogp``
-# the same.
+# On small patches LBP is the better of the two, as in most comparisons of ``python docs/ltogp_texture.py``.
+# LTOGP is what the paper takes for faces; on textures it is another descriptor beside LBP.
