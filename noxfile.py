@@ -11,6 +11,7 @@
     nox -s interpreted           kernels as plain Python, where that ends in minutes
     nox -s data -- FOLDER        also the tests on real data in FOLDER
     nox -s fuzz -- 30            every public function on random input, for 30 minutes
+    nox -s docs                  the site, into docs/_build/html: no warning, no dead link
     nox -s lint                  ruff and mypy
 
 `pip install nox` and, for `oldest`, `pip install uv`. Arguments after `--` go to pytest.
@@ -121,6 +122,13 @@ def fuzz(session: nox.Session) -> None:
     minutes = session.posargs[0] if session.posargs else "30"
     session.install("-e", ".[test]")
     session.run("python", "tests/fuzz.py", "--minutes", minutes)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the site; each example of the gallery runs."""
+    session.install("-e", ".[docs]")
+    session.run("sphinx-build", "-W", "-b", "html", *session.posargs, "docs", "docs/_build/html")
 
 
 @nox.session

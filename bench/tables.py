@@ -1,4 +1,4 @@
-"""Write README's tables of times, and docs/ltogp_speed.svg, from one run of all benchmarks.
+"""Write the tables of times in docs/ and README, and docs/ltogp_speed.svg, from one run of all benchmarks.
 
     pytest bench --benchmark-only --benchmark-json here.json
     NUMBA_CPU_NAME=haswell NUMBA_CPU_FEATURES=+avx2 \\
@@ -6,9 +6,9 @@
     python bench/tables.py here.json haswell.json
 
 The second run, with the kernels of a processor without AVX-512, may be left out, and its columns with it; the
-name alone would keep this processor's instructions. A table stands in README.md between
-`<!-- benchmarks NAME -->` and `<!-- end of benchmarks -->`, and all of that is replaced. Rows not in the run
-(no C compiler, mahotas or data) are left out, and named on standard error.
+name alone would keep this processor's instructions. A table stands between `<!-- benchmarks NAME -->` and
+`<!-- end of benchmarks -->`, in docs/benchmarks.md or README.md, and all of that is replaced. Rows not in the
+run (no C compiler, mahotas or data) are left out, and named on standard error.
 """
 
 import argparse
@@ -229,14 +229,17 @@ def l21(runs: list[Run]) -> list[str]:
         if ours not in run.benchmarks:
             left_out(label, ours)
             continue
-        theirs = ""
-        if nie in run.benchmarks:
-            stopped = "" if run.extra(nie, "converged") else f", stopped at {run.extra(nie, 'gap'):.1e}"
-            theirs = duration(run.seconds(nie)) + stopped
+        theirs = time_of_nie(run, nie) if nie in run.benchmarks else ""
         # Of the folds only the solutions are timed, and not their standardising.
         seconds = run.benchmarks[ours]["extra_info"].get("seconds") or run.seconds(ours, "median")
         lines.append(f"| {label} | {duration(seconds)} | {theirs} |")
     return [*lines, "", f"Measured on {run.description()}."]
+
+
+def time_of_nie(run: Run, name: str) -> str:
+    """Write how long the iteration took, and where it stopped if that is short of its gap."""
+    stopped = "" if run.extra(name, "converged") else f", stopped at {run.extra(name, 'gap'):.1e}"
+    return duration(run.seconds(name)) + stopped
 
 
 SQUARED = "test_squared[{tasks}-{fraction}-{other}]"
@@ -309,7 +312,65 @@ def microexpr(runs: list[Run]) -> list[str]:
     return [*lines, "", f"Measured on {run.description()}."]
 
 
-# --------------------------------------------------------------------------------------------------- README
+# --------------------------------------------------------------------------------------------------- summary
+
+SKIMAGE = LBP_OF.format("scikit-image LBP codes")
+IN_C = "test_histogram[bytes-new-pictures]"
+# What, ours, whose beside it, theirs: a benchmark, and which of its figures.
+SUMMARY: list[tuple[str, tuple[str, str], str, tuple[str, str]]] = [
+    ("LTOGP of a 128 × 128 image", (SKIMAGE, "one"), "scikit-image's LBP, codes only", (SKIMAGE, "other")),
+    ("the same", (IN_C, "one"), "C with intrinsics", (IN_C, "other")),
+    (
+        "RankSVM of 68 × 16384 counts",
+        ("test_rank_svm[hinge-raw]", "min"),
+        "`LinearSVC` on pairs",
+        ("test_linear_svc_on_pairs[hinge-raw]", "min"),
+    ),
+    (
+        "ℓ2,1 of 246 × 16384, gap 1e-6",
+        ("test_solve[clips, standardised-1]", "median"),
+        "Nie et al.'s iteration, gap 1e-3",
+        ("test_nie[clips, standardised]", "nie"),
+    ),
+    (
+        "squared loss of 306 × 3000, 20 tasks",
+        (SQUARED.format(tasks=20, fraction=0.1, other="scikit-learn"), "ours"),
+        "scikit-learn's `MultiTaskLasso`",
+        (SQUARED.format(tasks=20, fraction=0.1, other="scikit-learn"), "ratio"),
+    ),
+    (
+        "`evaluate` of 246 clips, 26 folds",
+        ("test_loso", "min"),
+        "`cross_val_predict` of the same",
+        ("test_loso_of_scikit_learn", "min"),
+    ),
+]
+
+
+def summary(runs: list[Run]) -> list[str]:
+    """README's table, of the first run: a line for each thing that people do, and what else does it."""
+    run = runs[0]
+    lines = ["| | here | | instead |", "| --- | --- | --- | --- |"]
+    for label, ours, other, theirs in SUMMARY:
+        if ours[0] in run.benchmarks and theirs[0] in run.benchmarks:
+            lines.append(f"| {label} | {figure(run, *ours)} | {other} | {figure(run, *theirs)} |")
+        else:
+            left_out(label, ours[0], theirs[0])
+    return [*lines, "", f"Measured on {run.description()}."]
+
+
+def figure(run: Run, name: str, key: str) -> str:
+    """Write a figure that a benchmark noted, or a statistic of its rounds."""
+    if key in ("one", "other"):
+        return f"{number(run.extra(name, key))} µs"
+    if key == "nie":
+        return time_of_nie(run, name)
+    if key == "ratio":
+        return f"{1 / run.extra(name, key):.2g} × the time"
+    return duration(run.extra(name, key) if key == "ours" else run.seconds(name, key))
+
+
+# --------------------------------------------------------------------------------------------------- places
 
 TABLES: dict[str, Callable[[list[Run]], list[str]]] = {
     "ltogp": ltogp,
@@ -317,6 +378,11 @@ TABLES: dict[str, Callable[[list[Run]], list[str]]] = {
     "l21": l21,
     "squared": squared,
     "microexpr": microexpr,
+    "summary": summary,
+}
+PLACES = {
+    "docs/benchmarks.md": ("ltogp", "rankpool", "l21", "squared", "microexpr"),
+    "README.md": ("summary",),
 }
 
 
@@ -330,6 +396,7 @@ def names() -> set[str]:
         for other in OTHERS
     ]
     of_microexpr = [name for _, name, *_ in MICROEXPR]
+    of_summary = [name for _, (ours, _), _, (theirs, _) in SUMMARY for name in (ours, theirs)]
     return {
         *(name for _, name in LTOGP),
         *(name for _, name, _ in BARS),
@@ -337,13 +404,15 @@ def names() -> set[str]:
         *of_l21,
         *of_squared,
         *of_microexpr,
+        *of_summary,
     }
 
 
-def fill(text: str, runs: list[Run]) -> str:
-    """Return README's text with each table written anew."""
-    for name, table in TABLES.items():
-        text = put(text, "README.md", "benchmarks", name, table(runs))
+def fill(path: Path, runs: list[Run], wanted: tuple[str, ...]) -> str:
+    """Return the text of a file with each of its tables written anew."""
+    text = path.read_text(encoding="utf-8")
+    for name in wanted:
+        text = put(text, path.name, "benchmarks", name, TABLES[name](runs))
     return text
 
 
@@ -366,8 +435,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN.json", help="what --benchmark-json wrote")
     runs = [Run.read(path) for path in parser.parse_args().runs]
-    readme = ROOT / "README.md"
-    readme.write_text(fill(readme.read_text(encoding="utf-8"), runs), encoding="utf-8")
+    filled = {ROOT / place: fill(ROOT / place, runs, wanted) for place, wanted in PLACES.items()}
+    for path, text in filled.items():
+        path.write_text(text, encoding="utf-8")
     draw_ltogp(runs[0], ROOT / "docs/ltogp_speed.svg")
 
 

@@ -7,7 +7,7 @@ trains, the other is tested, then the other way round.
 
 Faces: whose half face is it? The left halves, mirrored, train and the right halves are tested, then the
 other way round; one portrait a subject. FACES is a folder of portraits of equal size (.pgm, .png or .jpg);
-without it, no faces. README's figures are of 26 subjects of the ORL database, which
+without it, no faces. The docs' figures are of 26 subjects of the ORL database, which
 AT&T Laboratories Cambridge offer at https://cam-orl.co.uk/facedatabase.html, free for research if they are
 credited.
 

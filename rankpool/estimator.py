@@ -43,7 +43,7 @@ class RankPooling(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
     ----------
     n_features_in_ : int
         Features of a frame.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (d,)
         Columns of the first clip in `fit`, if it was a table (pandas, polars, PyArrow) and they are strings.
 
     Notes

@@ -32,8 +32,8 @@ class RankSVMResult:
     dual_objective : float
         The dual objective at `dual`.
     gap : float
-        (objective - dual_objective) / |objective|; 0 where both are 0. NaN or infinity where an objective is
-        beyond float64, never 0.
+        ``(objective - dual_objective) / |objective|``; 0 where both are 0. NaN or infinity where an objective
+        is beyond float64, never 0.
     n_iter : int
         Iterations of the solver; 0 where a closed form holds.
     method : str

@@ -1,4 +1,4 @@
-"""README's tables of times are written from the benchmarks, and name none that is not there."""
+"""The tables of times in docs/ and README are written from the benchmarks, and name none that is not."""
 
 import importlib.util
 import json
@@ -60,8 +60,9 @@ def test_every_benchmark_of_a_table_is_collected(tables):
 def test_tables_hold_the_figures_of_the_runs(tables, tmp_path):
     here = tables.Run.read(a_run(tmp_path / "here.json", tables.names()))
     other = tables.Run.read(a_run(tmp_path / "other.json", tables.names(), "haswell", 3.0))
-    before = (ROOT / "README.md").read_text(encoding="utf-8")
-    text = tables.fill(before, [here, other])
+    page, wanted = ROOT / "docs/benchmarks.md", tables.PLACES["docs/benchmarks.md"]
+    before = page.read_text(encoding="utf-8")
+    text = tables.fill(page, [here, other], wanted)
     place = sorted(tables.names()).index("test_one_frame[bytes]") + 1
     assert (
         f"| a single frame a call, against C that counts bytes "
@@ -72,7 +73,21 @@ def test_tables_hold_the_figures_of_the_runs(tables, tmp_path):
     assert "stopped at" in text
     outside = re.compile(r"(<!-- benchmarks \w+ -->\n).*?(<!-- end of benchmarks -->)", re.S)
     assert outside.sub(r"\1\2", text) == outside.sub(r"\1\2", before)
-    assert tables.fill(text, [here, other]) == text
+    again = tmp_path / "benchmarks.md"
+    again.write_text(text, encoding="utf-8")
+    assert tables.fill(again, [here, other], wanted) == text
+
+
+def test_the_summary_holds_figures_of_the_other_tables(tables, tmp_path):
+    run = tables.Run.read(a_run(tmp_path / "run.json", tables.names()))
+    text = tables.fill(ROOT / "README.md", [run], tables.PLACES["README.md"])
+    place = sorted(tables.names()).index(tables.SKIMAGE) + 1
+    assert f"| {place:.3g} µs | scikit-image's LBP, codes only | {2 * place:.3g} µs |" in text
+    assert text.count("2 × the time") == 1
+
+
+def test_every_table_has_a_place(tables):
+    assert sorted(name for wanted in tables.PLACES.values() for name in wanted) == sorted(tables.TABLES)
 
 
 def test_a_row_that_was_not_run_is_left_out_and_named(tables, tmp_path, capsys):
@@ -83,7 +98,8 @@ def test_a_row_that_was_not_run_is_left_out_and_named(tables, tmp_path, capsys):
     assert "mahotas" in capsys.readouterr().err
 
 
-def test_a_readme_without_a_table_is_refused(tables, tmp_path):
+def test_a_page_without_a_table_is_refused(tables, tmp_path):
     run = tables.Run.read(a_run(tmp_path / "run.json", tables.names()))
-    with pytest.raises(SystemExit, match="no place for the table of ltogp"):
-        tables.fill("nothing\n", [run])
+    (tmp_path / "page.md").write_text("nothing\n")
+    with pytest.raises(SystemExit, match=r"page\.md has no place for the table of ltogp"):
+        tables.fill(tmp_path / "page.md", [run], ("ltogp",))

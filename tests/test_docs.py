@@ -1,5 +1,6 @@
-"""What README and docs/ say to type: it is there, and it says what it needs."""
+"""What README, CONTRIBUTING and docs/ say to type: it is there, it runs, and it says what it needs."""
 
+import doctest
 import re
 import shlex
 import shutil
@@ -13,8 +14,10 @@ import pytest
 from microexpr import cli, simulate
 
 ROOT = Path(__file__).parents[1]
-TEXTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-SCRIPTS = sorted((ROOT / "docs").glob("*.py"))
+BUILT = ("_build", "auto_gallery", "generated")  # what Sphinx writes
+PAGES = [path for path in sorted((ROOT / "docs").rglob("*.md")) if not {*path.parts} & {*BUILT}]
+TEXTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *PAGES]
+SCRIPTS = [path for path in sorted((ROOT / "docs").glob("*.py")) if path.name != "conf.py"]
 
 
 def commands():
@@ -93,7 +96,9 @@ def test_the_texts_name_only_files_that_are_here():
             r"(?m)^\[[^\]]+\]: (?!https?:)(\S+)$", text
         )
         for link in links:
-            assert (path.parent / link.split("#")[0]).exists(), f"{path.name}: {link}"
+            written = link.split("#")[0].replace("auto_gallery/index.rst", "gallery/GALLERY_HEADER.rst")
+            written = re.sub(r"auto_gallery/(\w+)\.rst", r"gallery/\1.py", written)  # what it is made from
+            assert (path.parent / written).exists(), f"{path.name}: {link}"
         for script in re.findall(r"\bdocs/\w+\.(?:py|md|svg|png)", text):
             assert (ROOT / script).exists(), f"{path.name}: {script}"
 
@@ -108,17 +113,44 @@ def test_nothing_reads_what_lies_beside_the_project():
             assert "../shared" not in text, path
 
 
-def test_the_python_of_the_readme_runs(videos, tmp_path, monkeypatch):
+def blocks(path, language):
+    return re.findall(rf"```{language}\n(.*?)```", path.read_text(), re.S)
+
+
+def test_the_python_of_the_readme_runs():
+    """Each block by itself, as someone pastes it."""
+    names = [{} for _ in blocks(ROOT / "README.md", "python")]
+    for block, found in zip(blocks(ROOT / "README.md", "python"), names, strict=True):
+        exec(block, found)
+    textures, sequence, matrix = names
+    assert textures["X"].shape == (120, 768)
+    assert sequence["result"].gap <= 1e-6
+    assert matrix["X"].shape == (569, 2030)
+
+
+def test_the_python_of_the_guide_runs(videos, tmp_path, monkeypatch):
     """As written, on a video and on a simulated data set under the names that it uses."""
     monkeypatch.chdir(tmp_path)
     shutil.copy(videos.face, "clip.mp4")
     simulate("CASME2", subjects=3, clips=15, frames=(5, 8), size=(68, 56))
-    blocks = re.findall(r"```python\n(.*?)```", TEXTS[0].read_text(), re.S)
-    assert len(blocks) == 3
+    assert len(blocks(ROOT / "docs/python.md", "python")) == 3
     names = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # fewer rows of W than features asked for
-        for block in blocks:
+        for block in blocks(ROOT / "docs/python.md", "python"):
             exec(block, names)
     assert names["u"].shape == (16384,)
     assert names["solution"].gap <= 1e-6
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in TEXTS if blocks(path, "pycon")], ids=lambda path: str(path.relative_to(ROOT))
+)
+def test_the_examples_of_a_page_print_what_stands_there(path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    examples = "\n".join(blocks(path, "pycon"))
+    test = doctest.DocTestParser().get_doctest(examples, {}, path.name, str(path), 0)
+    flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+    said = []
+    doctest.DocTestRunner(optionflags=flags, verbose=False).run(test, out=said.append)
+    assert not said, "".join(said)

@@ -249,7 +249,7 @@ def crop_frames(
 
     Returns
     -------
-    (ndarray of shape (T, *size), uint8, Placement)
+    ndarray of shape (T, height, width) as `size` says, uint8, and Placement
         What lies beyond the frames repeats the nearest pixel at the border.
 
     Raises
