@@ -25,7 +25,7 @@ from scipy.special import expit, xlogy
 from . import problem
 from ._blas import one_blas_thread
 from .problem import Floats, Matrix, check_problem, correlations, row_norms
-from .solvers import L21Result, put_back
+from .solvers import L21Result, convergence_warning, put_back
 
 
 def solve_squared(
@@ -241,12 +241,10 @@ def _solve(
         gap = problem.gap_of(upper, loss.dual(dual))
         residuals = row_norms(loss.slope(Z)) / radius
     if gap > tol:
-        from sklearn.exceptions import ConvergenceWarning
-
         warnings.warn(
             f"newton stopped after {n_iter} steps at a relative duality gap of {gap:.1e}, above "
             f"tol={tol:.1e}; {'rounding hides any better step' if stuck else 'raise max_iter'}",
-            ConvergenceWarning,
+            convergence_warning(),
             stacklevel=3,
         )
     return L21Result(W, upper, gap, dual, n_iter, "newton", gap <= tol, residuals)

@@ -20,6 +20,10 @@ __all__ = ["LTOGP", "encode", "encode_tiles", "histogram", "histogram_map", "his
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":  # that of the distribution, which all four packages come with
+        from importlib.metadata import version
+
+        return version("microexpr")
     # The estimator needs scikit-learn, whose import takes longer than everything else here.
     if name == "LTOGP":
         from ltogp.estimator import LTOGP

@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import importlib.metadata
 import re
 import subprocess
 import sys
@@ -63,6 +64,11 @@ def test_every_public_name_is_there_and_documented(package):
         assert getattr(module, name).__doc__
     with pytest.raises(AttributeError, match="no_such_name"):
         _ = module.no_such_name
+
+
+def test_each_package_says_the_version_of_the_distribution():
+    versions = {importlib.import_module(package).__version__ for package in PACKAGES}
+    assert versions == {importlib.metadata.version("microexpr")}
 
 
 def test_importing_costs_only_what_is_needed():
