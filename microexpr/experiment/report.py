@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,6 +27,17 @@ def text(evaluation: Evaluation) -> str:
     return "\n".join(_lines(evaluation))
 
 
+def as_json(evaluation: Evaluation) -> dict[str, Any]:
+    """Return all of an evaluation in JSON's types: what evaluation.json has."""
+    return {
+        "format": FORMAT,
+        "simulated": evaluation.simulated,
+        "settings": evaluation.settings.to_json(),
+        **evaluation.pins,
+        "results": evaluation.results(),
+    }
+
+
 def save_evaluation(evaluation: Evaluation, folder: str | os.PathLike[str]) -> list[Path]:
     """Write evaluation.json (all of it; what `repeat` takes), the same as text and CSV; return the paths.
 
@@ -36,15 +47,8 @@ def save_evaluation(evaluation: Evaluation, folder: str | os.PathLike[str]) -> l
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    content = {
-        "format": FORMAT,
-        "simulated": evaluation.simulated,
-        "settings": evaluation.settings.to_json(),
-        **evaluation.pins,
-        "results": evaluation.results(),
-    }
     written = [folder / "evaluation.json", folder / "evaluation.txt"]
-    dumped = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
+    dumped = json.dumps(as_json(evaluation), indent=1, ensure_ascii=False, allow_nan=False)
     written[0].write_text(dumped + "\n", encoding="utf-8")
     written[1].write_text(f"{text(evaluation)}\n", encoding="utf-8")
 
