@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -329,7 +329,7 @@ class _Columns:
         self.X = X.tocsc() if issparse(X) else X
         self.rows, self.XT = np.zeros(0, dtype=np.intp), np.zeros((0, X.shape[0]))
 
-    def take(self, rows: NDArray) -> Floats:
+    def take(self, rows: NDArray[Any]) -> Floats:
         known = np.isin(rows, self.rows, assume_unique=True)
         XT = np.empty((len(rows), self.X.shape[0]))
         XT[known] = self.XT[np.searchsorted(self.rows, rows[known])]

@@ -148,7 +148,7 @@ def _save_confusions(results: dict[str, Scores], path: Path) -> bool:
     return True
 
 
-def _simulation(options: argparse.Namespace) -> dict:
+def _simulation(options: argparse.Namespace) -> dict[str, Any]:
     names = ("subjects", "clips", "faces", "noise", "motion", "drift", "frames", "size", "seed")
     given = {name: getattr(options, name) for name in names} | {"n_jobs": options.jobs}
     return {name: value for name, value in given.items() if name != "drift" or value is not None}

@@ -294,7 +294,7 @@ def portraits_of(
     return [np.asarray(image.resize(shape, Image.Resampling.BICUBIC), dtype=float) for image in images]
 
 
-def _coding(subjects: int, clips: int, frames: tuple[int, int], seed: int) -> list[dict]:
+def _coding(subjects: int, clips: int, frames: tuple[int, int], seed: int) -> list[dict[str, Any]]:
     """Rows of the spreadsheet, with CASME II's columns."""
     rng = np.random.default_rng([seed, 0])
     share = np.array(list(PROPORTIONS.values())) * clips / sum(PROPORTIONS.values())
@@ -324,7 +324,7 @@ def _coding(subjects: int, clips: int, frames: tuple[int, int], seed: int) -> li
 
 def _write_clip(
     root: Path,
-    row: dict,
+    row: dict[str, Any],
     portrait: NDArray[np.float64],
     noise: float,
     motion: tuple[float, float],

@@ -16,7 +16,7 @@ from .scores import PROTOCOLS
 from .settings import blocks_to_json, title
 
 if TYPE_CHECKING:
-    from ..store import Kind
+    from .._store_format import Kind
     from .results import Evaluation, Row
 
 __all__ = ["save_evaluation", "text"]
@@ -53,7 +53,7 @@ def save_evaluation(evaluation: Evaluation, folder: str | os.PathLike[str]) -> l
     written[1].write_text(f"{text(evaluation)}\n", encoding="utf-8")
 
     names = [f"{i} {row.method} ({row.basis})" for i, row in enumerate(evaluation.rows)]
-    tables: dict[str, list[dict]] = {"table": evaluation.lines()}
+    tables: dict[str, list[dict[str, Any]]] = {"table": evaluation.lines()}
     tables["comparisons"] = [
         {"first": names[pair.first], "second": names[pair.second], "difference": pair.difference}
         | {"low": pair.interval[0], "high": pair.interval[1]}

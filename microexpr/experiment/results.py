@@ -16,7 +16,7 @@ from .settings import Settings
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ..store import Kind
+    from .._store_format import Kind
 
 
 __all__ = ["QUOTED", "Comparison", "Evaluation", "Row"]
@@ -140,7 +140,7 @@ class Evaluation:
     weights: NDArray[np.float64] | None
     n_rows: list[int]
     gap: float
-    face: NDArray | None
+    face: NDArray[Any] | None
     notes: list[str]
     pins: dict[str, Any]
 

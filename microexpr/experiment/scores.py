@@ -53,11 +53,11 @@ class Scores:
         If the lengths differ, `labels` is not sorted, or a class in y or predicted is not in it.
     """
 
-    y: NDArray
-    predicted: NDArray
-    groups: NDArray
-    labels: NDArray
-    clips: NDArray | None = None
+    y: NDArray[Any]
+    predicted: NDArray[Any]
+    groups: NDArray[Any]
+    labels: NDArray[Any]
+    clips: NDArray[Any] | None = None
 
     def __post_init__(self) -> None:
         if self.clips is None:
@@ -206,7 +206,7 @@ def splits(
     return list(LeaveOneGroupOut().split(subjects, groups=subjects))
 
 
-def people(groups: ArrayLike, datasets: ArrayLike | None = None) -> NDArray:
+def people(groups: ArrayLike, datasets: ArrayLike | None = None) -> NDArray[Any]:
     """Subject of each sample, with the data set in the name if there are several."""
     subjects = column("groups", groups)
     if datasets is None:
@@ -218,7 +218,7 @@ def people(groups: ArrayLike, datasets: ArrayLike | None = None) -> NDArray:
     return np.array([f"{d}/{s}" for d, s in zip(sources, subjects, strict=True)])
 
 
-def column(name: str, values: Any) -> NDArray:
+def column(name: str, values: Any) -> NDArray[Any]:
     """Return one value a sample, of one type, none of them missing; `name` is for the error."""
     if isinstance(values, np.ma.MaskedArray):
         raise TypeError(f"{name} is a masked array; its mask would be ignored")
@@ -247,7 +247,7 @@ def _is_missing(value: Any) -> bool:
         return True
 
 
-def check_fold(y: NDArray, groups: NDArray, train: NDArray, test: NDArray) -> None:
+def check_fold(y: NDArray[Any], groups: NDArray[Any], train: NDArray[Any], test: NDArray[Any]) -> None:
     """Raise if only one class is left to train on."""
     if len(np.unique(y[train])) < 2:
         names = ", ".join(map(str, np.unique(groups[test])))
