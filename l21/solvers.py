@@ -22,7 +22,7 @@ from .problem import Floats, Matrix, row_norms
 _IRLS_WORK = 2e10
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class L21Result:
     """What `solve` returns.
 
@@ -56,6 +56,15 @@ class L21Result:
     solver: str
     converged: bool
     residuals: Floats | None = None
+
+    def __repr__(self) -> str:
+        """Say the certificate and not the arrays."""
+        d, c = self.W.shape
+        return (
+            f"L21Result(W {d} x {c} with {np.count_nonzero(self.W.any(axis=1))} rows that are not zero, "
+            f"objective {self.objective:.6g}, gap {self.gap:.1e}, {self.solver}, {self.n_iter} steps"
+            f"{'' if self.converged else ', not converged'})"
+        )
 
 
 def solve(

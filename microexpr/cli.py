@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(_parser(), arguments)
     with _signals_stop() as received:
         try:
-            with command_line():
+            with command_line(), _lines_of_progress():
                 status = options.command(options) or 0
             if sys.stdout is not None:
                 sys.stdout.flush()
@@ -69,6 +69,30 @@ def run() -> None:
         with suppress(OSError, AttributeError):
             stream.flush()
     os._exit(status)
+
+
+@contextmanager
+def _lines_of_progress() -> Iterator[None]:
+    """Show what is logged of long work on standard error, where that is no terminal and has no bar."""
+    if sys.stderr is None or sys.stderr.isatty():
+        yield
+        return
+    import logging  # 20 ms, which --help need not pay
+
+    class Lines(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            with suppress(OSError, ValueError):
+                print(record.getMessage(), file=sys.stderr, flush=True)
+
+    logger, lines = logging.getLogger("microexpr"), Lines(logging.INFO)
+    level = logger.level
+    logger.addHandler(lines)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(lines)
+        logger.setLevel(level)
 
 
 class _Received(NamedTuple):

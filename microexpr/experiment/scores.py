@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -12,7 +13,7 @@ from sklearn.model_selection import GroupKFold, LeaveOneGroupOut, LeaveOneOut
 from sklearn.utils import check_consistent_length
 
 from .._checks import is_whole
-from .._extras import require
+from .._extras import is_installed, require
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -80,6 +81,17 @@ class Scores:
             f"Scores(accuracy {self.accuracy:.3f}, UF1 {self.uf1:.3f}, UAR {self.uar:.3f}; "
             f"{len(self.y)} samples of {len(np.unique(self.groups))} subjects in {len(self.labels)} classes)"
         )
+
+    def _repr_html_(self) -> str | None:
+        """Show the scores, and the confusion with each class's recall."""
+        if not len(self.y) or not is_installed("datasets"):
+            return None
+        import pandas as pd
+
+        labels = [str(label) for label in self.labels]
+        table = pd.DataFrame(self.confusion, pd.Index(labels, name="true \\ predicted"), labels)
+        table["recall"] = [f"{100 * value:.1f} %" if value == value else "" for value in self.recall]
+        return f"<p>{html.escape(repr(self))}</p>{table.to_html()}"
 
     @property
     def predictions(self) -> pd.DataFrame:
