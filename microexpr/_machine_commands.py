@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import os
 import time
 import warnings
@@ -95,9 +94,14 @@ def _cache_of(name: str) -> str | None:
     """Return the folder that Numba keeps the kernels of a package in; None if it finds none to write to."""
     from numba.core.caching import FunctionCache
 
-    public = {"ltogp": "encode", "rankpool": "rank_svm", "l21": "solve"}  # of a file beside the kernels'
+    import l21
+    import ltogp
+    import rankpool
+
+    # Each of a file beside that of the kernels.
+    functions = {"ltogp": ltogp.encode, "rankpool": rankpool.rank_svm, "l21": l21.solve}
     try:
-        return str(FunctionCache(getattr(importlib.import_module(name), public[name])).cache_path)
+        return str(FunctionCache(functions[name]).cache_path)
     except RuntimeError:
         return None
 
