@@ -42,7 +42,7 @@ EXAMPLES = {
         ("microexpr classify casme2.npz clip.mp4 frames", "a video and a folder of images"),
         ("microexpr classify casme2.npz clips --csv classes.csv", "all clips of a folder"),
     ],
-    "warmup": [("microexpr warmup", "15 to 40 seconds the first time, about 2 from then on")],
+    "warmup": [("microexpr warmup", "half a minute the first time, a second from then on")],
     "doctor": [("microexpr doctor", "what to add to a report of a problem")],
     "completion": [
         ("microexpr completion bash > ~/.local/share/bash-completion/completions/microexpr", ""),
