@@ -11,12 +11,18 @@
     nox -s interpreted           kernels as plain Python, where that ends in minutes
     nox -s data -- FOLDER        also the tests on real data in FOLDER
     nox -s fuzz -- 30            every public function on random input, for 30 minutes
+    nox -s packages              the wheel in fresh environments: ltogp alone, the core, each extra alone
+    nox -s doctests              the examples in the docstrings
+    nox -s coverage              which lines the tests run, as a report
+    nox -s bench -- -k ltogp     the benchmarks, beside what they are measured against
     nox -s docs                  the site, into docs/_build/html: no warning, no dead link
-    nox -s lint                  ruff and mypy
+    nox -s lint                  ruff
+    nox -s types                 mypy
 
 `pip install nox` and, for `oldest`, `pip install uv`. Arguments after `--` go to pytest.
 """
 
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -124,6 +130,57 @@ def fuzz(session: nox.Session) -> None:
     session.run("python", "tests/fuzz.py", "--minutes", minutes)
 
 
+EXTRAS = ["video", "face", "eyes", "datasets", "plot", "store", "s3", "dask", "completion", "all"]
+
+
+@nox.session
+@nox.parametrize("extra", ["ltogp", "core", *EXTRAS])
+def packages(session: nox.Session, extra: str) -> None:
+    """Run the wheel alone, from another folder, and type-check against it; `ltogp` with numba and numpy."""
+    with tempfile.TemporaryDirectory() as folder:
+        session.run("python", "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", folder, str(ROOT))
+        (wheel,) = Path(folder).glob("*.whl")
+        if extra == "ltogp":
+            session.install("numba", "numpy")
+            session.install("--no-deps", str(wheel))
+        else:
+            session.install(str(wheel) if extra == "core" else f"{wheel}[{extra}]")
+        for script in ("installed.py", "user_script.py"):
+            shutil.copy(ROOT / "tests" / script, folder)
+        session.chdir(folder)
+        session.run("python", "installed.py", extra)
+        if extra != "ltogp":
+            session.run("python", "user_script.py")
+        if extra == "core":
+            session.install("mypy")
+            session.run("mypy", "--strict", "user_script.py")
+
+
+@nox.session
+def doctests(session: nox.Session) -> None:
+    """Only the examples in the docstrings."""
+    session.install("-e", ".[test]")
+    session.run("pytest", "ltogp", "rankpool", "l21", "microexpr", *session.posargs)
+
+
+@nox.session
+def coverage(session: nox.Session) -> None:
+    """Report which lines the tests run; no threshold. It sees neither compiled code nor other processes."""
+    session.install("-e", ".[test]", "pytest-cov")
+    packages = ("ltogp", "rankpool", "l21", "microexpr")
+    options = [f"--cov={package}" for package in packages]
+    session.run(
+        "pytest", *options, "--cov-report=term-missing:skip-covered", "--cov-report=html", *session.posargs
+    )
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Run the benchmarks; nothing else should run on the machine meanwhile."""
+    session.install("-e", ".[bench]")
+    session.run("pytest", "bench", "--benchmark-only", *session.posargs)
+
+
 @nox.session
 def docs(session: nox.Session) -> None:
     """Build the site; each example of the gallery runs."""
@@ -134,7 +191,13 @@ def docs(session: nox.Session) -> None:
 @nox.session
 def lint(session: nox.Session) -> None:
     """As CI does."""
-    session.install("-e", ".[test,lint]")  # mypy reads what is installed
+    session.install("ruff>=0.17,<0.18")
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """As CI does: mypy reads what is installed."""
+    session.install("-e", ".[test,lint]")
     session.run("mypy")

@@ -12,7 +12,7 @@ from typing import Any
 from numba import njit
 
 
-def compiled(function: Callable) -> Callable:
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile `function` when it is first called; cached on disk if Numba can.
 
     Numba looks for changes in the caller's file only. The digest makes its cache files, which it names by

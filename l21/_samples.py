@@ -20,11 +20,13 @@ class Samples(NamedTuple):
     Y: Floats
     weights: Floats
     kind: str  # "classes", "labels" or "regression"
-    classes: NDArray | None
+    classes: NDArray[Any] | None
     intercept: Floats
 
     @classmethod
-    def of(cls, X: Any, y: NDArray, weights: Floats, kind: str, classes: NDArray | None = None) -> Samples:
+    def of(
+        cls, X: Any, y: NDArray[Any], weights: Floats, kind: str, classes: NDArray[Any] | None = None
+    ) -> Samples:
         kept = weights > 0.0
         if not kept.all():
             X, y, weights = X[kept], y[kept], weights[kept]
@@ -59,7 +61,7 @@ def plain_targets(y: Any) -> Any:
     return array
 
 
-def check_reach(X: Any, y: NDArray | None) -> None:
+def check_reach(X: Any, y: NDArray[Any] | None) -> None:
     """Refuse X and the targets y where `solve` would, before anything is computed from them."""
     no_targets = np.zeros((X.shape[0], 1))
     check_problem(X, no_targets, 1.0)
@@ -70,7 +72,7 @@ def check_reach(X: Any, y: NDArray | None) -> None:
             raise ValueError(str(error).replace("Y has", "y has", 1)) from None
 
 
-def target_kind(y: NDArray, task: str) -> str:
+def target_kind(y: NDArray[Any], task: str) -> str:
     """Say what y is: "classes", "labels" or "regression"."""
     if task not in ("auto", "classification", "regression"):
         raise ValueError(f"task needs to be 'auto', 'classification' or 'regression', got {task!r}")

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -25,7 +25,7 @@ from scipy.special import expit, xlogy
 from . import problem
 from ._blas import one_blas_thread
 from .problem import Floats, Matrix, check_problem, correlations, row_norms
-from .solvers import L21Result, put_back
+from .solvers import L21Result, convergence_warning, put_back
 
 
 def solve_squared(
@@ -241,12 +241,10 @@ def _solve(
         gap = problem.gap_of(upper, loss.dual(dual))
         residuals = row_norms(loss.slope(Z)) / radius
     if gap > tol:
-        from sklearn.exceptions import ConvergenceWarning
-
         warnings.warn(
             f"newton stopped after {n_iter} steps at a relative duality gap of {gap:.1e}, above "
             f"tol={tol:.1e}; {'rounding hides any better step' if stuck else 'raise max_iter'}",
-            ConvergenceWarning,
+            convergence_warning(),
             stacklevel=3,
         )
     return L21Result(W, upper, gap, dual, n_iter, "newton", gap <= tol, residuals)
@@ -331,7 +329,7 @@ class _Columns:
         self.X = X.tocsc() if issparse(X) else X
         self.rows, self.XT = np.zeros(0, dtype=np.intp), np.zeros((0, X.shape[0]))
 
-    def take(self, rows: NDArray) -> Floats:
+    def take(self, rows: NDArray[Any]) -> Floats:
         known = np.isin(rows, self.rows, assume_unique=True)
         XT = np.empty((len(rows), self.X.shape[0]))
         XT[known] = self.XT[np.searchsorted(self.rows, rows[known])]

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -153,7 +154,7 @@ def newton(
 
 def _start(
     X: Matrix, Y: Floats, radius: Floats, nearness: Floats, W0: Floats | None
-) -> tuple[NDArray, Floats, Floats, Floats, Floats]:
+) -> tuple[NDArray[Any], Floats, Floats, Floats, Floats]:
     """Choose a working set of features, and W, E, Λ on it by a few IRLS steps.
 
     Returns the features' indices, their columns as rows (float64), W, E and Λ.
@@ -183,15 +184,15 @@ def _start(
     return rows, XT, W, E, dual
 
 
-def _columns(X: Matrix, rows: NDArray) -> Floats:
+def _columns(X: Matrix, rows: NDArray[Any]) -> Floats:
     if issparse(X):
         return X[:, rows].T.toarray().astype(np.float64, order="C", copy=False)
     return np.ascontiguousarray(X[:, rows].T, dtype=np.float64)
 
 
 def _working_set(
-    X: Matrix, rows: NDArray, XT: Floats, W: Floats, nearness: Floats
-) -> tuple[NDArray, Floats, Floats, bool]:
+    X: Matrix, rows: NDArray[Any], XT: Floats, W: Floats, nearness: Floats
+) -> tuple[NDArray[Any], Floats, Floats, bool]:
     """Working set with the features outside it that violate ‖(XᵀΛ)_j‖ <= 1 the most; at most doubled.
 
     Those with W_j = 0 that are far from entering leave it where they are many. Returns its indices, columns

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +31,7 @@ class NewtonSteps:
         self._enough = 0
 
     def __call__(
-        self, G: Floats, XA: Floats, a: Floats, A: Floats, diagonal: Floats, nonzero: NDArray, B: Floats
+        self, G: Floats, XA: Floats, a: Floats, A: Floats, diagonal: Floats, nonzero: NDArray[Any], B: Floats
     ) -> Floats:
         """Return the step for one system."""
         n, c = G.shape
@@ -68,7 +69,7 @@ def conjugate_gradients(
     a: Floats,
     A: Floats,
     diagonal: Floats,
-    nonzero: NDArray,
+    nonzero: NDArray[Any],
     B: Floats,
     precondition: Callable[[Floats], Floats],
     most: int,
@@ -110,7 +111,7 @@ def preconditioner(
     a: Floats,
     A: Floats,
     diagonal: Floats,
-    nonzero: NDArray,
+    nonzero: NDArray[Any],
     B: Floats,
     dtype: type[np.floating] = np.float32,
 ) -> Callable[[Floats], Floats]:
@@ -177,7 +178,7 @@ def transposed_times(XT: Floats, T: Floats) -> Floats:
 
 
 def solve_hessian(
-    G: Floats, XA: Floats, a: Floats, A: Floats, diagonal: Floats, nonzero: NDArray, B: Floats
+    G: Floats, XA: Floats, a: Floats, A: Floats, diagonal: Floats, nonzero: NDArray[Any], B: Floats
 ) -> Floats:
     """H⁻¹G, where H is φ's (generalised) Hessian.
 
@@ -223,7 +224,7 @@ def _add_diagonal(M: Floats, diagonal: Floats | float) -> Floats:
     return M
 
 
-def _solve_rank_one(G: Floats, P: Floats, XA: Floats, A: Floats, nonzero: NDArray, B: Floats) -> Floats:
+def _solve_rank_one(G: Floats, P: Floats, XA: Floats, A: Floats, nonzero: NDArray[Any], B: Floats) -> Floats:
     """With the columns x_j, 1_i in K and A_j, B_i in Z, the inner system is I + (KᵀP⁻¹K) ∘ (ZZᵀ)."""
     k, m = len(XA), len(XA) + len(B)
     L = cholesky(P)
@@ -241,7 +242,7 @@ def _solve_rank_one(G: Floats, P: Floats, XA: Floats, A: Floats, nonzero: NDArra
     return first - lapack.dpotrs(L, K.T @ (weights[:, None] * Z), lower=1)[0]
 
 
-def _solve_assembled(G: Floats, P: Floats, XA: Floats, A: Floats, nonzero: NDArray, B: Floats) -> Floats:
+def _solve_assembled(G: Floats, P: Floats, XA: Floats, A: Floats, nonzero: NDArray[Any], B: Floats) -> Floats:
     n, c = G.shape
     H = np.zeros((n * c, n * c), order="F")
     if len(XA):
@@ -257,7 +258,7 @@ def _solve_assembled(G: Floats, P: Floats, XA: Floats, A: Floats, nonzero: NDArr
 
 
 def _solve_features(
-    G: Floats, XA: Floats, a: Floats, A: Floats, diagonal: Floats, nonzero: NDArray, B: Floats
+    G: Floats, XA: Floats, a: Floats, A: Floats, diagonal: Floats, nonzero: NDArray[Any], B: Floats
 ) -> Floats:
     """H = D + XᵀMX, with D and M block diagonal; the inner system is M⁻¹ + X D⁻¹Xᵀ."""
     k, c = A.shape

@@ -141,7 +141,7 @@ def critical_gamma(X: Matrix, Y: ArrayLike, sample_weight: ArrayLike | None = No
     return 1.0 / largest if largest > 0.0 else float("inf")
 
 
-def one_hot(labels: ArrayLike) -> tuple[Floats, NDArray]:
+def one_hot(labels: ArrayLike) -> tuple[Floats, NDArray[Any]]:
     """One-hot Y (n, c) of n class labels, and the c classes in order.
 
     Examples
@@ -340,7 +340,7 @@ def unit_rows(A: Floats) -> Floats:
     return np.divide(A, norms, out=np.zeros_like(A), where=norms > 0)
 
 
-def _near_one(A: Floats) -> tuple[Floats, NDArray]:
+def _near_one(A: Floats) -> tuple[Floats, NDArray[Any]]:
     """Rows divided by a power of two, so that their largest entries are near 1, and the exponents."""
     _, exponents = np.frexp(np.abs(A).max(axis=1))
     return np.ldexp(A, -exponents[:, None]), exponents

@@ -293,7 +293,7 @@ class L21Selector(SelectorMixin, BaseEstimator):
 
     def _cross_validate(
         self, X: Any, y: Any, weights: Floats, groups: Any, samples: Samples, n_select: int | None
-    ) -> tuple[float, dict[str, NDArray]]:
+    ) -> tuple[float, dict[str, NDArray[Any]]]:
         """Return the best γ, and the table of all."""
         if isinstance(self.gammas, Integral) and self.gammas >= 1:
             factors = np.geomspace(1.5, 150.0, int(self.gammas))
@@ -327,7 +327,7 @@ class L21Selector(SelectorMixin, BaseEstimator):
 
     @one_blas_thread()  # for the SVM and the scorer
     def _score_fold(
-        self, data: Any, kind: str, n_select: int | None, fold: tuple[NDArray, NDArray]
+        self, data: Any, kind: str, n_select: int | None, fold: tuple[NDArray[Any], NDArray[Any]]
     ) -> list[float]:
         """Score one fold at every γ, from the smallest up, each started from the one before."""
         X, y, weights, classes, gammas = received(data)
@@ -376,7 +376,7 @@ class L21Selector(SelectorMixin, BaseEstimator):
 
 
 @one_blas_thread()
-def _rank(X: Any, result: L21Result) -> tuple[Floats, NDArray]:
+def _rank(X: Any, result: L21Result) -> tuple[Floats, NDArray[Any]]:
     """Score of each feature, and the features from the best to the last."""
     lengths = row_norms(result.W)
     nearness = row_norms(correlations(X, result.dual))

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from tqdm import tqdm
 
 from . import problem
 from ._blas import one_blas_thread
@@ -23,7 +22,7 @@ from .problem import Floats, Matrix, row_norms
 _IRLS_WORK = 2e10
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class L21Result:
     """What `solve` returns.
 
@@ -57,6 +56,15 @@ class L21Result:
     solver: str
     converged: bool
     residuals: Floats | None = None
+
+    def __repr__(self) -> str:
+        """Say the certificate and not the arrays."""
+        d, c = self.W.shape
+        return (
+            f"L21Result(W {d} x {c} with {np.count_nonzero(self.W.any(axis=1))} rows that are not zero, "
+            f"objective {self.objective:.6g}, gap {self.gap:.1e}, {self.solver}, {self.n_iter} steps"
+            f"{'' if self.converged else ', not converged'})"
+        )
 
 
 def solve(
@@ -184,13 +192,11 @@ def solve(
             gap = problem.gap_of(upper, float(np.vdot(dual, Y)))
             result = L21Result(W, upper, gap, dual, n_iter, name, gap <= tol, residuals)
     if not result.converged:
-        from sklearn.exceptions import ConvergenceWarning
-
         warnings.warn(
             f"{result.solver} stopped after {result.n_iter} steps at a relative duality gap of "
             f"{result.gap:.1e}, above tol={tol:.1e}; "
             f"{'raise max_iter or time_limit' if limited else 'rounding hides what would be better'}",
-            ConvergenceWarning,
+            convergence_warning(),
             stacklevel=2,
         )
     return put_back(result, kept)
@@ -251,6 +257,8 @@ def path(
         problem.check_gamma(gamma, 1, f"gamma {i} of gammas")
     problem.check_problem(X, Y, 1.0)
 
+    from tqdm.auto import tqdm
+
     results: dict[int, L21Result] = {}
     W0 = options.pop("W0", None)
     for i in tqdm(
@@ -266,6 +274,15 @@ def path(
             warnings.warn(f"gamma={gammas[i]:.6g}: {warning.message}", warning.category, stacklevel=2)
         W0 = results[i].W
     return [results[i] for i in range(len(gammas))]
+
+
+def convergence_warning() -> type[Warning]:
+    """scikit-learn's, or what that is derived from where scikit-learn is not installed."""
+    try:
+        from sklearn.exceptions import ConvergenceWarning
+    except ModuleNotFoundError:
+        return UserWarning
+    return ConvergenceWarning
 
 
 def _certified(X: Matrix, Y: Floats, W: Floats, dual: Floats, radius: Floats) -> tuple[Floats, float, float]:

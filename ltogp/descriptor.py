@@ -297,7 +297,7 @@ def histogram_of(
     channels, shape = check_images(images, name, channel_axis, stacklevel=5)
     height, width = shape[-2:]
     if (
-        (mask is normalize is channel_axis is out is None)
+        (mask is normalize is channel_axis is out is None)  # type: ignore[comparison-overlap]
         and (templates is None or type(templates) is str)
         and (type(mapping) is str and mapping == "default" and type(overlap) is float and overlap == 0)
         and (type(radius) is int and type(blocks) is tuple and len(blocks) == 2)

@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,25 @@ def matplotlib_is_there() -> bool:
     if not is_installed("plot"):
         print("no plot: install microexpr[plot] for one", file=sys.stderr)
     return is_installed("plot")
+
+
+def print_json(content: Any) -> None:
+    """Print it for machines: paths and problems as text, and null for what is no number."""
+    import json
+
+    print(json.dumps(_plain(content), indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if hasattr(value, "item"):  # a number of NumPy's
+        value = value.item()
+    if isinstance(value, float) and not abs(value) < float("inf"):  # NaN too
+        return None
+    return value if value is None or isinstance(value, bool | int | float) else str(value)
 
 
 def say_once(caught: list[warnings.WarningMessage]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 import threading
@@ -154,6 +153,8 @@ def _watch(client: Client, done: threading.Event, lost: threading.Event) -> None
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keep Dask's log, with tracebacks, from between a command's lines: what matters is raised."""
+    import logging  # 20 ms, which --help need not pay
+
     loggers: list[Any] = [logging.getLogger(name) for name in ("distributed", "tornado", "asyncio")]
     loggers += [
         logging.getLogger(name)

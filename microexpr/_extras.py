@@ -10,7 +10,22 @@ _PACKAGES = {
     "datasets": {"pandas": "pandas", "openpyxl": "openpyxl"},
     "plot": {"matplotlib": "matplotlib"},
     "store": {"zarr": "zarr", "pandas": "pandas", "openpyxl": "openpyxl"},
+    "s3": {"s3fs": "s3fs"},
     "dask": {"dask": "dask", "distributed": "distributed"},
+    "completion": {"shtab": "shtab"},
+}
+
+#: What each extra is for.
+PURPOSES = {
+    "video": "videos",
+    "face": "faces found in frames and videos (describe, crop)",
+    "eyes": "faces cropped with level eyes (crop)",
+    "datasets": "data sets and their spreadsheets, simulate",
+    "plot": "pictures",
+    "store": "feature stores (extract, check, evaluate, train)",
+    "s3": "feature stores at s3:// addresses",
+    "dask": "work on a cluster (--dask), Dask arrays in ltogp",
+    "completion": "completion of commands and options in a shell",
 }
 
 
@@ -27,6 +42,11 @@ def require(purpose: str, *extras: str) -> None:
 def is_installed(extra: str) -> bool:
     """Whether all packages of an extra are there."""
     return all(map(_is_there, _PACKAGES[extra]))
+
+
+def packages_of(extra: str) -> dict[str, str]:
+    """Return the packages of an extra that are what it is for, by their modules: their names for pip."""
+    return _PACKAGES[extra]
 
 
 def _is_there(module: str) -> bool:

@@ -44,6 +44,10 @@ def location(text: str) -> Path | str:
     return text if "://" in text else Path(text)
 
 
+def add_json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print it as JSON, and nothing else")
+
+
 def add_damaged(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--damaged",

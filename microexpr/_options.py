@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from . import __version__
+from ._examples import STATUS, epilog_of
 from ._option_groups import (
     NAMED,
     POOLINGS,
@@ -16,6 +17,7 @@ from ._option_groups import (
     add_damaged,
     add_dask,
     add_further_datasets,
+    add_json,
     add_pooling,
     add_preparation,
     add_reading,
@@ -75,7 +77,9 @@ def make_parser(
 ) -> argparse.ArgumentParser:
     """Return the parser; parsed options have the function of their command as `command`."""
     parser = _Parser(
-        prog="microexpr", description="Micro-expression recognition by temporal order (Niu et al., 2019)."
+        prog="microexpr",
+        description="Micro-expression recognition by temporal order (Niu et al., 2019).",
+        epilog=STATUS,
     )
     parser.add_argument("--version", action="version", version=f"microexpr {__version__}")
     commands = parser.add_subparsers(title="commands", dest="name", metavar="COMMAND", required=True)
@@ -100,6 +104,7 @@ def make_parser(
     demo.add_argument(
         "--out", type=Path, default=Path("microexpr-demo.png"), metavar="FILE", help="pictures (%(default)s)"
     )
+    add_json(demo)
 
     simulate = _command(
         commands,
@@ -110,6 +115,7 @@ def make_parser(
     simulate.add_argument("out", type=Path, metavar="OUT", help="folder to write into; new or empty")
     _add_simulation(simulate, subjects=26, clips=246, frames=(40, 90))
     add_long_simulation(simulate)
+    add_json(simulate)
 
     describe = _command(
         commands,
@@ -137,6 +143,7 @@ def make_parser(
     describe.add_argument(
         "--out", metavar="PREFIX", help="write PREFIX.npz and PREFIX.png (VIDEO's name, here)"
     )
+    add_json(describe)
 
     _add_cropping(
         _command(commands, "crop", functions["crop"], "faces of a video or a data set -> clips of images")
@@ -156,7 +163,7 @@ def make_parser(
         commands, "check", functions["check"], "what is in a feature store, and what is stale or damaged"
     )
     check.add_argument("store", type=location, metavar="STORE", help="its folder or URL")
-    check.add_argument("--json", action="store_true", help="print it as JSON")
+    add_json(check)
     _add_evaluation(
         _command(
             commands,
@@ -176,6 +183,27 @@ def make_parser(
     _add_classification(
         _command(commands, "classify", functions["classify"], "clips -> their classes, by a recogniser")
     )
+    warmup = _command(
+        commands,
+        "warmup",
+        functions["warmup"],
+        "compile the kernels once, and say how long each package took",
+    )
+    add_json(warmup)
+    doctor = _command(
+        commands,
+        "doctor",
+        functions["doctor"],
+        "what is installed, what runs how on this machine, and what is missing for what",
+    )
+    add_json(doctor)
+    completion = _command(
+        commands,
+        "completion",
+        functions["completion"],
+        "print what completes commands and options in a shell",
+    )
+    completion.add_argument("shell", choices=("bash", "zsh", "fish"))
     return parser
 
 
@@ -211,6 +239,7 @@ def _add_cropping(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--frames", type=int, metavar="N", help="resample each clip in time to N frames")
     add_damaged(parser)
+    add_json(parser)
     add_reading(parser)
     parser.add_argument("--jobs", type=jobs, default=-1, metavar="J", help="threads (-1: every core)")
 
@@ -236,6 +265,7 @@ def _add_extraction(parser: argparse.ArgumentParser) -> None:
     add_preparation(parser)
     add_pooling(parser)
     parser.add_argument("--strict", action="store_true", help="fail if any clip cannot be read or described")
+    add_json(parser)
     add_reading(parser)
     parser.add_argument("--jobs", type=jobs, default=-1, metavar="J", help="threads (-1: every core)")
     add_dask(parser)
@@ -264,6 +294,14 @@ def _add_evaluation(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--from", dest="file", type=Path, metavar="FILE", help="repeat what this evaluation.json says"
     )
+    parser.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="take options from this TOML file, by their names (n-features = 325); those given here win",
+    )
+    parser.set_defaults(own_parser=parser)
+    add_json(parser)
     add_reading(parser)
     for name, keywords in SETTINGS.items():
         flag = _FLAGS.get(name, f"--{name.replace('_', '-')}")
@@ -334,6 +372,7 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
         metavar="K",
         help="folds, by subject, to choose by (%(default)s)",
     )
+    add_json(parser)
     add_reading(parser)
     parser.add_argument("--jobs", type=jobs, default=-1, metavar="J", help="threads (-1: every core)")
     add_dask(parser)
@@ -356,7 +395,7 @@ def _add_classification(parser: argparse.ArgumentParser) -> None:
         "folders no)",
     )
     add_damaged(parser)
-    parser.add_argument("--json", action="store_true", help="print it as JSON")
+    add_json(parser)
     parser.add_argument(
         "--csv", type=Path, metavar="FILE", help="write a table of all that is said into FILE"
     )
@@ -368,7 +407,12 @@ def _add_classification(parser: argparse.ArgumentParser) -> None:
 
 def _command(commands, name, function, text):  # type: ignore[no-untyped-def]
     parser = commands.add_parser(
-        name, help=text, description=text[0].upper() + text[1:] + ".", allow_abbrev=False
+        name,
+        help=text,
+        description=text[0].upper() + text[1:] + ".",
+        epilog=epilog_of(name),
+        formatter_class=_Help,
+        allow_abbrev=False,
     )
     parser.set_defaults(command=function)
     return parser
@@ -420,7 +464,15 @@ def _add_simulation(
     parser.add_argument("--jobs", type=jobs, default=-1, metavar="J", help="threads (-1: every core)")
 
 
+class _Help(argparse.HelpFormatter):
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        """Leave the lines of examples as they are."""
+        return text if "\n" in text else super()._fill_text(text, width, indent)
+
+
 class _Parser(argparse.ArgumentParser):
+    source = ""  # the file that options are from, while they are not from the command line
+
     def error(self, message: str) -> NoReturn:
         """Say it in one line, as every other error is said."""
-        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+        self.exit(2, f"{self.prog}: {self.source}{message} (see {self.prog} --help)\n")

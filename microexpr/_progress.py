@@ -1,11 +1,20 @@
-"""The progress bar of everything that takes a while."""
+"""The progress of everything that takes a while: a bar where somebody looks, lines where a log is kept."""
 
-from collections.abc import Iterable
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from time import perf_counter
 from typing import TypeVar
 
-from tqdm import tqdm
-
 Item = TypeVar("Item")
+
+logger = logging.getLogger("microexpr")
+logger.addHandler(logging.NullHandler())
+
+#: Seconds between two lines: a log shows that work goes on, and can still be read.
+EVERY = 30.0
 
 
 def progress_bar(
@@ -17,9 +26,49 @@ def progress_bar(
     *,
     leave: bool = True,
 ) -> Iterable[Item]:
-    """Iterate behind a bar on standard error, which appears after 2 seconds.
+    """Iterate behind a bar, after 2 seconds, on a terminal or in a notebook; elsewhere, with lines.
 
-    `progress` is that of the public functions: None shows it only where standard error is a terminal.
+    `progress` is that of the public functions. None: the lines go to the logger "microexpr", level INFO,
+    where the commands and `logging.basicConfig` show them; True: to standard error; False: nothing is said.
     """
-    hidden = None if progress is None else not progress
-    return tqdm(items, name, total, unit=unit, delay=2, leave=leave, disable=hidden)
+    if progress is False:
+        return items
+    if _on_a_terminal() or _in_a_notebook():
+        from tqdm.auto import tqdm
+
+        return tqdm(items, name, total, unit=unit, delay=2, leave=leave)
+    return _with_lines(items, name, total, unit, logger.info if progress is None else _to_standard_error)
+
+
+def _with_lines(
+    items: Iterable[Item], name: str, total: int | None, unit: str, say: Callable[[str], None]
+) -> Iterator[Item]:
+    started = said = perf_counter()
+    count = 0
+    for count, item in enumerate(items, start=1):
+        yield item
+        now = perf_counter()
+        if now - said >= EVERY and count != total:
+            said = now
+            if total:
+                left = (now - started) * (total - count) / count
+                say(f"{name}: {count} of {total} {unit}s, about {left:.0f} s left")
+            else:
+                say(f"{name}: {count} {unit}s")
+    seconds = perf_counter() - started
+    (logger.debug if said == started else say)(f"{name}: {count} {unit}s, done in {seconds:.0f} s")
+
+
+def _on_a_terminal() -> bool:
+    return sys.stderr is not None and sys.stderr.isatty()
+
+
+def _in_a_notebook() -> bool:
+    """Whether this is a notebook's kernel; IPython is there then, and is not imported for this."""
+    ipython = sys.modules.get("IPython")
+    shell = None if ipython is None else ipython.get_ipython()
+    return shell is not None and "IPKernelApp" in shell.config
+
+
+def _to_standard_error(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

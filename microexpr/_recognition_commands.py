@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import csv
-import json
 import time
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ._command_line import check_parent, matplotlib_is_there, reading_of, say_once
+from ._command_line import check_parent, matplotlib_is_there, print_json, reading_of, say_once
 from ._dask import on_dask
 from ._extras import require
 from ._option_groups import DATASETS
@@ -39,7 +38,8 @@ def train(options: argparse.Namespace) -> None:
     given["n_frames"] = options.frames
     parameters = {name: value for name, value in given.items() if value is not None}
     table = read(sources, options.classes)
-    print(report(table) + "\n", flush=True)
+    if not options.json:
+        print(report(table) + "\n", flush=True)
     with on_dask(options.dask), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         recogniser = train(
@@ -60,6 +60,9 @@ def train(options: argparse.Namespace) -> None:
         )
     say_once(caught)
     recogniser.save(options.model)
+    if options.json:
+        print_json({"file": options.model, "classes": recogniser.classes, **recogniser.about})
+        return
     print(recogniser)
     print(f"\nwrote {options.model}, {time.perf_counter() - started:.0f} s")
 
@@ -111,7 +114,7 @@ def classify(options: argparse.Namespace) -> int:
         _write_csv(options.csv, recogniser, rows)
     if options.json:
         about = {"classes": list(recogniser.classes), **recogniser.about}
-        print(json.dumps({"model": about, "clips": rows}, indent=2, ensure_ascii=False))
+        print_json({"model": about, "clips": rows})
     else:
         print("\n".join(_lines(recogniser, rows, bool(coded))))
     return 1 if any(row["problem"] for row in rows) else 0

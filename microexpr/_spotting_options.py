@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from ._option_groups import NAMED, add_reading, jobs
+from ._option_groups import NAMED, add_json, add_reading, jobs
 
 #: Options of `spot` that are fields of `spotting.SpottingOptions`, which has their defaults.
 SPOTTING = {
@@ -97,7 +97,7 @@ def add_spotting(parser: argparse.ArgumentParser) -> None:
     for name, keywords in SPOTTING.items():
         group.add_argument(f"--{name.replace('_', '-')}", default=None, **keywords)  # type: ignore[arg-type]
     group.add_argument("--keep-eyes", dest="eyes", action="store_const", const=(), help="leave no blocks out")
-    parser.add_argument("--json", action="store_true", help="print it as JSON")
+    add_json(parser)
     parser.add_argument(
         "--out",
         metavar="PREFIX",

@@ -51,6 +51,11 @@ class Description(NamedTuple):
     gap: float
     method: str
 
+    def __repr__(self) -> str:
+        """Say how it was described, not the arrays."""
+        shape = " x ".join(map(str, self.V.shape))
+        return f"Description(u of length {len(self.u)}, V {shape}, {self.method}, gap {self.gap:.1e})"
+
     @property
     def scores(self) -> NDArray[np.float64]:
         """u^T v_t of each frame, shape (T,): rising with time where rank pooling could order the frames.

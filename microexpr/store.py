@@ -120,6 +120,9 @@ class FeatureStore:
 
         return Objects(path).get("zarr.json") is not None
 
+    def __repr__(self) -> str:
+        return f"FeatureStore({str(self.path)!r}, {self.n_rows} rows)"
+
     # -- reading ---------------------------------------------------------------------------------------------
 
     @property

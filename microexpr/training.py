@@ -298,7 +298,7 @@ def _check_splits(n_splits: Any, inner_splits: Any) -> None:
         raise ValueError(f"n_splits is {n_splits!r}; it must be at least 2, and a whole number")
 
 
-def _folds(table: pd.DataFrame, n_splits: int | None) -> tuple[NDArray, list[Fold]]:
+def _folds(table: pd.DataFrame, n_splits: int | None) -> tuple[NDArray[Any], list[Fold]]:
     """Return who each clip is of, and the folds that leave people out; raise if it cannot be done."""
     missing = [name for name in ("dataset", "subject", "emotion") if name not in table.columns]
     if missing:
@@ -314,7 +314,7 @@ def _folds(table: pd.DataFrame, n_splits: int | None) -> tuple[NDArray, list[Fol
 
 
 def _choose(
-    work: _Work, candidates: list[Candidate], folds: list[Fold], subjects: NDArray, inner_splits: int
+    work: _Work, candidates: list[Candidate], folds: list[Fold], subjects: NDArray[Any], inner_splits: int
 ) -> list[Candidate]:
     """Return what is chosen for each fold, from its training clips, and last for the model, from all."""
     if len(candidates) == 1:

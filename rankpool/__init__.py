@@ -29,6 +29,10 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":  # that of the distribution, which all four packages come with
+        from importlib.metadata import version
+
+        return version("microexpr")
     # scikit-learn takes a second to import; the functions don't need it
     if name in ("HierarchicalRankPooling", "RankPooling"):
         from . import estimator

@@ -35,6 +35,10 @@ class HeldOutScores(NamedTuple):
     tau: float
     n_folds: int
 
+    def __repr__(self) -> str:
+        """Say τ and not the scores."""
+        return f"HeldOutScores({self}, {len(self.scores)} frames, {self.n_folds} folds)"
+
     def __str__(self) -> str:
         """Say τ, or why there is none."""
         if not self.n_folds:

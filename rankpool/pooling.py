@@ -210,7 +210,7 @@ def hierarchical_rank_pool(
     (24,)
     """
     _check_options(smoothing, feature_map, normalize, direction, method)
-    if smoothing == "ma":
+    if smoothing == "ma":  # type: ignore[comparison-overlap]  # callers may not check types
         raise ValueError(
             "smoothing is 'ma'; hierarchical rank pooling has its own windows: use 'tvm' or None"
         )

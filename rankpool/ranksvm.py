@@ -244,14 +244,21 @@ def solve(
 def warn_above(tol: float, result: RankSVMResult, C: float, names: Names) -> None:
     """Warn the caller's caller if the gap is above tol."""
     if not result.gap <= tol:
-        from sklearn.exceptions import ConvergenceWarning
-
         warnings.warn(
             f"{names.function} stopped after {result.n_iter} iterations at a relative duality gap of "
             f"{result.gap:.1e}, above tol={tol:.1e}: raise tol or max_iter, or rescale {names.V} or C={C:g}",
-            ConvergenceWarning,
+            _convergence_warning(),
             stacklevel=3,
         )
+
+
+def _convergence_warning() -> type[Warning]:
+    """scikit-learn's, or what that is derived from where scikit-learn is not installed."""
+    try:
+        from sklearn.exceptions import ConvergenceWarning
+    except ModuleNotFoundError:
+        return UserWarning
+    return ConvergenceWarning
 
 
 # -- input ------------------------------------------------------------------------------------------------

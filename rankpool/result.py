@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -14,7 +14,7 @@ from ._frames import Floats, PairOrder, count_pairs, first_pairs
 Loss = Literal["hinge", "squared_hinge"]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class RankSVMResult:
     """The optimum of :func:`rank_svm` and its certificate.
 
@@ -61,10 +61,17 @@ class RankSVMResult:
     gap: float
     n_iter: int
     method: str
-    beta: Floats = field(repr=False)
-    dual: Floats | None = field(repr=False)
+    beta: Floats
+    dual: Floats | None
     delta: float | None
-    _pairs: PairOrder = field(repr=False)
+    _pairs: PairOrder
+
+    def __repr__(self) -> str:
+        """Say the certificate and not the arrays."""
+        return (
+            f"RankSVMResult(u of length {len(self.u)}, objective {self.objective:.6g}, gap {self.gap:.1e}, "
+            f"{self.method}, {self.n_iter} iterations, {self.n_pairs} pairs)"
+        )
 
     @property
     def n_pairs(self) -> int:

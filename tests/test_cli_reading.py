@@ -189,7 +189,7 @@ QUICK = [
 @pytest.mark.parametrize("place", ["before", "after", "last"])
 def test_each_data_set_has_its_own_options(place, capsys, monkeypatch):
     """And an evaluation is repeated with them."""
-    monkeypatch.setattr("microexpr.cli.matplotlib_is_there", lambda: False)
+    monkeypatch.setattr("microexpr._evaluation_command.matplotlib_is_there", lambda: False)
     tree("one", *CLIPS, numbers=range(1, 6))
     two = tree("two", *CLIPS, numbers=[46, 47, 49, 50])
     (two / "codes.xlsx").rename("two.xlsx")
@@ -219,7 +219,7 @@ def test_each_data_set_has_its_own_options(place, capsys, monkeypatch):
 
 
 def test_sources_without_options_are_as_they_were(capsys, monkeypatch):
-    monkeypatch.setattr("microexpr.cli.matplotlib_is_there", lambda: False)
+    monkeypatch.setattr("microexpr._evaluation_command.matplotlib_is_there", lambda: False)
     tree("data", *CLIPS, numbers=range(45, 52))
     assert main(["evaluate", "casme2", "data", *QUICK, "--out", "out"]) == 0
     assert json.loads(Path("out/evaluation.json").read_text())["data"]["sources"] == [["casme2", "data"]]

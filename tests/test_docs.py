@@ -1,5 +1,6 @@
 """What README, CONTRIBUTING and docs/ say to type: it is there, it runs, and it says what it needs."""
 
+import argparse
 import doctest
 import re
 import shlex
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from microexpr import cli, simulate
+from microexpr._examples import EXAMPLES
 
 ROOT = Path(__file__).parents[1]
 BUILT = ("_build", "auto_gallery", "generated")  # what Sphinx writes
@@ -26,7 +28,7 @@ def commands():
         text = path.read_text()
         for block in re.findall(r"```sh\n(.*?)```", text, re.S):
             for line in block.replace("\\\n", " ").splitlines():
-                yield from parts(path, re.sub(r"\s+#.*", "", line))
+                yield from parts(path, re.sub(r"\s+[#>].*", "", line))
         for line in re.findall(r"`(microexpr [a-z]+[^`]*)`", text):
             yield from parts(path, " ".join(line.split()))
 
@@ -38,6 +40,11 @@ def parts(path, line):
 
 
 COMMANDS = sorted(set(commands()))
+HELP = [
+    (f"--help of {name}", example.split(" > ")[0])
+    for name, examples in EXAMPLES.items()
+    for example, _ in examples
+]
 
 
 def test_the_texts_hold_commands():
@@ -51,7 +58,18 @@ def test_the_texts_hold_commands():
     }
 
 
-@pytest.mark.parametrize(("where", "command"), COMMANDS)
+def test_the_help_of_every_command_has_an_example_of_it(capsys):
+    commands = next(a for a in cli._parser()._actions if isinstance(a, argparse._SubParsersAction)).choices
+    assert set(EXAMPLES) == set(commands)
+    for name, parser in commands.items():
+        shown = parser.format_help()
+        for example, _ in EXAMPLES[name]:
+            assert example.startswith(f"microexpr {name}")
+            assert f"\n  {example}\n" in shown
+        assert "exit status: 0 done; " in shown
+
+
+@pytest.mark.parametrize(("where", "command"), [*COMMANDS, *HELP])
 def test_every_command_line_is_one(where, command, capsys):
     words = shlex.split(command)[1:]
     if "--help" in words or len(words) == 1:  # a command's name, or its help

@@ -451,7 +451,7 @@ SHORT = ["--blocks", "2", "--n-features", "40", "--no-sweep", "--no-nested", "--
 @pytest.fixture
 def no_pictures(monkeypatch):
     """They take longer than the rest of a small evaluation, and other tests look at them."""
-    monkeypatch.setattr("microexpr.cli.matplotlib_is_there", lambda: False)
+    monkeypatch.setattr("microexpr._evaluation_command.matplotlib_is_there", lambda: False)
 
 
 @pytest.mark.usefixtures("no_pictures")

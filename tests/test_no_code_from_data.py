@@ -56,7 +56,10 @@ NUMPY = {"numpy.load", "numpy.save", "numpy.savez", "numpy.savez_compressed"}
 ALLOWED = {
     ("l21/__init__.py", "importlib.import_module"): "of a name in its own table",
     ("microexpr/__init__.py", "importlib.import_module"): "of a name in its own table",
-    ("microexpr/cli.py", "numpy.savez_compressed"): "of numbers: the test below loads it without pickle",
+    (
+        "microexpr/_clip_commands.py",
+        "numpy.savez_compressed",
+    ): "of numbers: the test below loads it without pickle",
     ("microexpr/cli.py", "multiprocessing"): "only to end the processes that joblib started",
     ("microexpr/data/_workbooks.py", "xml.etree"): "of parts whose prolog was checked: no document type",
     ("microexpr/data/_workbooks.py", "xml.parsers"): "that checks the prolog, and stops at the first element",
@@ -132,7 +135,7 @@ def test_no_package_executes_data():
 
 
 def test_what_describe_writes_is_read_without_pickle(videos, tmp_path, monkeypatch):
-    monkeypatch.setattr("microexpr.cli.matplotlib_is_there", lambda: False)
+    monkeypatch.setattr("microexpr._clip_commands.matplotlib_is_there", lambda: False)
     assert main(["describe", str(videos.texture), "--no-face", "--out", str(tmp_path / "x")]) == 0
     with np.load(tmp_path / "x.npz", allow_pickle=False) as written:
         assert {array.dtype.kind for array in (written[name] for name in written)} <= set("fiU")

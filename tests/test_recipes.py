@@ -242,7 +242,7 @@ def test_stores_that_hold_enough(table, tmp_path):
 
 def test_the_command_and_its_repetition(root, tmp_path, capsys, monkeypatch):
     assert {"poolings", "classifier", "class_weight"} < set(ON_COMMAND_LINE)
-    monkeypatch.setattr("microexpr.cli.matplotlib_is_there", lambda: False)
+    monkeypatch.setattr("microexpr._evaluation_command.matplotlib_is_there", lambda: False)
     out = tmp_path / "out"
     command = ["evaluate", "casme2", str(root), "--out", str(out), "--blocks", "3", "--n-features", "6"]
     command += ["--no-sweep", "--no-nested", "--jobs", "1", "--pooling", "energy", "mean+rank"]
@@ -266,7 +266,7 @@ def test_the_command_and_its_repetition(root, tmp_path, capsys, monkeypatch):
 
 
 def test_demo_with_another_classifier(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("microexpr.cli.matplotlib_is_there", lambda: False)
+    monkeypatch.setattr("microexpr._simulation_commands.matplotlib_is_there", lambda: False)
     options = ["--subjects", "3", "--clips", "15", "--frames", "3", "4", "--n-features", "20", "--jobs", "1"]
     options += ["--keep", str(tmp_path / "data"), "--out", str(tmp_path / "x.png")]
     assert main(["demo", *options, "--classifier", "lda", "--class-weight", "balanced"]) == 0

@@ -129,7 +129,7 @@ def test_handlers_are_as_they_were_after_a_command(monkeypatch, capsys):
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(LONG)
 
-    monkeypatch.setattr(cli, "_simulate", interrupted)
+    monkeypatch.setattr(cli, "simulate", interrupted)
     assert cli.main(["simulate", "x"]) == 143
     assert capsys.readouterr().err == "microexpr simulate: stopped\n"
     assert [signal.getsignal(number) for number in cli._STOP] == before
@@ -138,7 +138,7 @@ def test_handlers_are_as_they_were_after_a_command(monkeypatch, capsys):
 def test_a_signal_that_is_ignored_stays_so(tmp_path):
     """As under nohup."""
     program = "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN); from microexpr import cli\n"
-    program += "cli._simulate = lambda options: (signal.raise_signal(signal.SIGHUP), print('done'))[0]\n"
+    program += "cli.simulate = lambda options: (signal.raise_signal(signal.SIGHUP), print('done'))[0]\n"
     program += "import sys; sys.argv[1:] = ['simulate', 'x']; cli.run()"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=LONG)
     assert (done.returncode, done.stdout, done.stderr) == (0, "done\n", "")

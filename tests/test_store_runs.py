@@ -301,7 +301,8 @@ def test_claims_that_say_nothing(path, table, X, monkeypatch):
     assert_whole(path, table, X)
 
 
-def test_waiting_for_another_run_is_shown(path, table, X, capsys):
+def test_waiting_for_another_run_is_shown(path, table, X, capsys, monkeypatch):
+    monkeypatch.setattr(microexpr._progress, "EVERY", 1.0)
     extract(table[:40], path, **OPTIONS)
     other = microexpr._claims.Claims(FeatureStore(path, "a").objects)
     assert other.claim("2")

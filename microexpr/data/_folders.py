@@ -279,7 +279,7 @@ def subject_trees(reading: Reading, folder: str, depth: int) -> dict[Path, dict[
     return trees
 
 
-def find_folders(reading: Reading, pattern: str, depth: int) -> list[tuple[re.Match, Path]]:
+def find_folders(reading: Reading, pattern: str, depth: int) -> list[tuple[re.Match[str], Path]]:
     """Folders of that name in folders at most `depth` down; those found are not searched."""
     found, level = [], [reading.root]
     for _ in range(depth + 1):

@@ -158,7 +158,7 @@ class Reading:
             for key, value in {**options, "allow_gaps": allow_gaps}.items()
             if value is not None and (value is not False or key == "cropped")
         }
-        self.clips: list[dict] = []
+        self.clips: list[dict[str, Any]] = []
         self.problems: list[Problem] = []
         self.corrections: list[str] = []
         self.notes: list[str] = []

@@ -355,7 +355,7 @@ def read_coded(
     return reading.table()
 
 
-def _value_or_fault(faults: list[Fault], function: Callable, *arguments: Any) -> Any:
+def _value_or_fault(faults: list[Fault], function: Callable[..., Any], *arguments: Any) -> Any:
     """Call; or add the fault to the others, so that a row says all of its own, and return None."""
     try:
         return function(*arguments)

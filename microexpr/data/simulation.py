@@ -313,7 +313,7 @@ def portraits_of(
     return [np.asarray(image.resize(shape, Image.Resampling.BICUBIC), dtype=float) for image in images]
 
 
-def _coding(subjects: int, clips: int, frames: tuple[int, int], seed: int) -> list[dict]:
+def _coding(subjects: int, clips: int, frames: tuple[int, int], seed: int) -> list[dict[str, Any]]:
     """Rows of the spreadsheet, with CASME II's columns."""
     rng = np.random.default_rng([seed, 0])
     share = np.array(list(PROPORTIONS.values())) * clips / sum(PROPORTIONS.values())
@@ -341,12 +341,12 @@ def _coding(subjects: int, clips: int, frames: tuple[int, int], seed: int) -> li
     return sorted(rows, key=lambda row: (row["Subject"], row["Filename"]))
 
 
-def _numbers(row: dict) -> NDArray[np.int_]:
+def _numbers(row: dict[str, Any]) -> NDArray[np.int_]:
     return np.arange(row["OnsetFrame"] - _LEAD, row["OffsetFrame"] + _LEAD + 1)
 
 
 def _draw_easy(
-    row: dict,
+    row: dict[str, Any],
     numbers: NDArray[np.int_],
     portrait: NDArray[np.float64],
     noise: float,

@@ -148,13 +148,13 @@ def pooled(
     return Scores(true, predictions, subjects[tested], classes, np.flatnonzero(tested))
 
 
-def _predict(data: Any, fold: tuple[NDArray, NDArray], classifier: BaseEstimator) -> NDArray:
+def _predict(data: Any, fold: tuple[NDArray[Any], NDArray[Any]], classifier: BaseEstimator) -> NDArray[Any]:
     (X, labels), (train, test) = received(data), fold
     with one_blas_thread():
         return clone(classifier).fit(X[train], labels[train]).predict(X[test])
 
 
-def _features(X: Any) -> NDArray:
+def _features(X: Any) -> NDArray[Any]:
     """Return X as an array (n, d). NaN is left to the classifier: some take it."""
     if isinstance(X, np.ma.MaskedArray):
         raise TypeError("X is a masked array; its mask would be ignored")

@@ -99,7 +99,7 @@ def make_folds(table: pd.DataFrame, settings: Settings) -> Folds:
 
 
 def predict_folds(
-    X: NDArray,
+    X: NDArray[Any],
     y: NDArray[np.int64],
     folds: Folds,
     n_features: list[int],
@@ -201,7 +201,9 @@ def _fit(
     return predictions, lengths, gap
 
 
-def _standardised(X: NDArray, train: NDArray, test: NDArray) -> tuple[NDArray, NDArray]:
+def _standardised(
+    X: NDArray[Any], train: NDArray[Any], test: NDArray[Any]
+) -> tuple[NDArray[Any], NDArray[Any]]:
     """Training and test clips, by the mean and standard deviation of the training clips.
 
     The bits are those of one StandardScaler. 2048 features at a time stay in the cache: 22 ms instead of 33
@@ -219,7 +221,11 @@ def _standardised(X: NDArray, train: NDArray, test: NDArray) -> tuple[NDArray, N
 
 
 def _svm_predictions(
-    gram: NDArray, gram_test: NDArray, y: NDArray, Cs: list[float | None], class_weight: str | None
+    gram: NDArray[Any],
+    gram_test: NDArray[Any],
+    y: NDArray[Any],
+    Cs: list[float | None],
+    class_weight: str | None,
 ) -> NDArray[np.int64]:
     """Predictions (C, test) of the linear SVM with each C.
 
@@ -241,7 +247,7 @@ def _svm_predictions(
     return predictions
 
 
-def _inner_folds(train: NDArray, groups: NDArray, n_splits: int) -> list[Fold]:
+def _inner_folds(train: NDArray[Any], groups: NDArray[Any], n_splits: int) -> list[Fold]:
     n_subjects = len(np.unique(groups[train]))
     if n_subjects < 2:
         raise ValueError(

@@ -56,7 +56,7 @@ def versions() -> dict[str, str]:
     return found
 
 
-def hash_array(array: NDArray) -> str:
+def hash_array(array: NDArray[Any]) -> str:
     """SHA-256 of an array's type, shape and values."""
     array = np.ascontiguousarray(array)
     digest = hashlib.sha256(f"{array.dtype.str}{array.shape}".encode())

@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from .scores import PROTOCOLS
 from .settings import blocks_to_json, title
 
 if TYPE_CHECKING:
-    from ..store import Kind
+    from .._store_format import Kind
     from .results import Evaluation, Row
 
 __all__ = ["save_evaluation", "text"]
@@ -25,6 +25,17 @@ __all__ = ["save_evaluation", "text"]
 def text(evaluation: Evaluation) -> str:
     """Return what is printed of an evaluation: the table, recalls, differences, Fig. 4, notes."""
     return "\n".join(_lines(evaluation))
+
+
+def as_json(evaluation: Evaluation) -> dict[str, Any]:
+    """Return all of an evaluation in JSON's types: what evaluation.json has."""
+    return {
+        "format": FORMAT,
+        "simulated": evaluation.simulated,
+        "settings": evaluation.settings.to_json(),
+        **evaluation.pins,
+        "results": evaluation.results(),
+    }
 
 
 def save_evaluation(evaluation: Evaluation, folder: str | os.PathLike[str]) -> list[Path]:
@@ -36,20 +47,13 @@ def save_evaluation(evaluation: Evaluation, folder: str | os.PathLike[str]) -> l
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    content = {
-        "format": FORMAT,
-        "simulated": evaluation.simulated,
-        "settings": evaluation.settings.to_json(),
-        **evaluation.pins,
-        "results": evaluation.results(),
-    }
     written = [folder / "evaluation.json", folder / "evaluation.txt"]
-    dumped = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
+    dumped = json.dumps(as_json(evaluation), indent=1, ensure_ascii=False, allow_nan=False)
     written[0].write_text(dumped + "\n", encoding="utf-8")
     written[1].write_text(f"{text(evaluation)}\n", encoding="utf-8")
 
     names = [f"{i} {row.method} ({row.basis})" for i, row in enumerate(evaluation.rows)]
-    tables: dict[str, list[dict]] = {"table": evaluation.lines()}
+    tables: dict[str, list[dict[str, Any]]] = {"table": evaluation.lines()}
     tables["comparisons"] = [
         {"first": names[pair.first], "second": names[pair.second], "difference": pair.difference}
         | {"low": pair.interval[0], "high": pair.interval[1]}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._extras import is_installed, require
 from .report import column_of, text
 from .scores import McNemar, Scores
 from .settings import Settings
@@ -16,7 +18,7 @@ from .settings import Settings
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ..store import Kind
+    from .._store_format import Kind
 
 
 __all__ = ["QUOTED", "Comparison", "Evaluation", "Row"]
@@ -39,7 +41,7 @@ QUOTED = {
 }
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Row:
     """A line of the table.
 
@@ -68,6 +70,9 @@ class Row:
     scores: Scores
     intervals: dict[str, tuple[float, float]]
     pooling: str = "rank"
+
+    def __repr__(self) -> str:
+        return f"Row({self.method!r}, {self.basis!r}, {self.scores!r})"
 
     @property
     def method(self) -> str:
@@ -140,7 +145,7 @@ class Evaluation:
     weights: NDArray[np.float64] | None
     n_rows: list[int]
     gap: float
-    face: NDArray | None
+    face: NDArray[Any] | None
     notes: list[str]
     pins: dict[str, Any]
 
@@ -176,6 +181,20 @@ class Evaluation:
             recall = zip(row.scores.labels, row.scores.recall, strict=True)
             lines.append(line | {f"recall {label}": float(value) for label, value in recall})
         return lines
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return the table as a DataFrame: the columns of `lines`, empty where a line has none."""
+        require("a table", "datasets")
+        import pandas as pd
+
+        return pd.DataFrame(self.lines())
+
+    def _repr_html_(self) -> str | None:
+        """Show the table; of simulated clips every line says so."""
+        if not is_installed("datasets"):
+            return None
+        table = self.to_frame().to_html(index=False, na_rep="", float_format="{:.3f}".format)
+        return f"<p>{html.escape(repr(self))}</p>{table}"
 
     def results(self) -> dict[str, Any]:
         """Return every figure and prediction, in JSON's types."""

@@ -18,13 +18,13 @@ from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 
 from .._extras import require
+from .._store_format import Kind
 from .._temporary import temporary_folder
 from ..data import PUBLISHED, combine, read_dataset, select_classes
 from ..discriminant import ShrinkageLDA
 from ..features import Features, FrameFunction, as_features
 from ..pipeline import Pooling
 from ..pooling import POOLINGS, sufficient
-from ..store import Kind
 from .folds import FoldPredictions, Folds, make_folds, predict_folds
 from .pins import hash_array, hash_clips, versions
 from .results import Evaluation
@@ -167,7 +167,7 @@ def extract_and_evaluate(
 
 
 def evaluate(
-    features: Mapping[Any, NDArray] | Callable[[Blocks], NDArray] | ArrayLike,
+    features: Mapping[Any, NDArray[Any]] | Callable[[Blocks], NDArray[Any]] | ArrayLike,
     table: pd.DataFrame,
     settings: Settings | None = None,
     *,
@@ -311,7 +311,7 @@ def _evaluate(
     groups, y = table["subject"].to_numpy(dtype=str), table["emotion"].to_numpy(dtype=str)
     labels, codes = np.unique(y, return_inverse=True)
 
-    def predict(X: NDArray, n_features: list[int], nested: bool, name: str) -> FoldPredictions:
+    def predict(X: NDArray[Any], n_features: list[int], nested: bool, name: str) -> FoldPredictions:
         Cs: list[float | None] = [*sorted({settings.C, *settings.C_grid})] if nested else [settings.C]
         return predict_folds(
             X,
@@ -360,7 +360,7 @@ def _evaluate(
     tested = folds.tested
     clips = table["clip"].to_numpy(dtype=str)[tested]
 
-    def scores(predicted: NDArray) -> Scores:
+    def scores(predicted: NDArray[Any]) -> Scores:
         return Scores(y[tested], labels[predicted[tested]], groups[tested], labels, clips)
 
     papers = source.function is None and source.pooling and classifier is None and settings.is_papers

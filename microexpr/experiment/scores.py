@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -12,7 +13,7 @@ from sklearn.model_selection import GroupKFold, LeaveOneGroupOut, LeaveOneOut
 from sklearn.utils import check_consistent_length
 
 from .._checks import is_whole
-from .._extras import require
+from .._extras import is_installed, require
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,11 +54,11 @@ class Scores:
         If the lengths differ, `labels` is not sorted, or a class in y or predicted is not in it.
     """
 
-    y: NDArray
-    predicted: NDArray
-    groups: NDArray
-    labels: NDArray
-    clips: NDArray | None = None
+    y: NDArray[Any]
+    predicted: NDArray[Any]
+    groups: NDArray[Any]
+    labels: NDArray[Any]
+    clips: NDArray[Any] | None = None
 
     def __post_init__(self) -> None:
         if self.clips is None:
@@ -80,6 +81,17 @@ class Scores:
             f"Scores(accuracy {self.accuracy:.3f}, UF1 {self.uf1:.3f}, UAR {self.uar:.3f}; "
             f"{len(self.y)} samples of {len(np.unique(self.groups))} subjects in {len(self.labels)} classes)"
         )
+
+    def _repr_html_(self) -> str | None:
+        """Show the scores, and the confusion with each class's recall."""
+        if not len(self.y) or not is_installed("datasets"):
+            return None
+        import pandas as pd
+
+        labels = [str(label) for label in self.labels]
+        table = pd.DataFrame(self.confusion, pd.Index(labels, name="true \\ predicted"), labels)
+        table["recall"] = [f"{100 * value:.1f} %" if value == value else "" for value in self.recall]
+        return f"<p>{html.escape(repr(self))}</p>{table.to_html()}"
 
     @property
     def predictions(self) -> pd.DataFrame:
@@ -206,7 +218,7 @@ def splits(
     return list(LeaveOneGroupOut().split(subjects, groups=subjects))
 
 
-def people(groups: ArrayLike, datasets: ArrayLike | None = None) -> NDArray:
+def people(groups: ArrayLike, datasets: ArrayLike | None = None) -> NDArray[Any]:
     """Subject of each sample, with the data set in the name if there are several."""
     subjects = column("groups", groups)
     if datasets is None:
@@ -218,7 +230,7 @@ def people(groups: ArrayLike, datasets: ArrayLike | None = None) -> NDArray:
     return np.array([f"{d}/{s}" for d, s in zip(sources, subjects, strict=True)])
 
 
-def column(name: str, values: Any) -> NDArray:
+def column(name: str, values: Any) -> NDArray[Any]:
     """Return one value a sample, of one type, none of them missing; `name` is for the error."""
     if isinstance(values, np.ma.MaskedArray):
         raise TypeError(f"{name} is a masked array; its mask would be ignored")
@@ -247,7 +259,7 @@ def _is_missing(value: Any) -> bool:
         return True
 
 
-def check_fold(y: NDArray, groups: NDArray, train: NDArray, test: NDArray) -> None:
+def check_fold(y: NDArray[Any], groups: NDArray[Any], train: NDArray[Any], test: NDArray[Any]) -> None:
     """Raise if only one class is left to train on."""
     if len(np.unique(y[train])) < 2:
         names = ", ".join(map(str, np.unique(groups[test])))

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .._store_format import Kind
 from ..extraction import Extraction, extract
 from ..features import Features
 from ..pooling import can_be_derived, check_blocks, derive
-from ..store import FeatureStore, Kind
+from ..store import FeatureStore
 from .settings import Blocks, Settings, title
 
 if TYPE_CHECKING:

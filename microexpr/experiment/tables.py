@@ -16,7 +16,7 @@ from .settings import PAPER_N, Blocks, Settings, title
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ..store import Kind
+    from .._store_format import Kind
 
 __all__ = [
     "compare_rows",

@@ -1,4 +1,7 @@
-"""Figures. Every function draws on a matplotlib Axes and returns it (`plot_description`: a Figure)."""
+"""Figures. Every function draws on a matplotlib Axes and returns it.
+
+`plot_description`, `plot_classification` and `plot_spotting` are of several Axes, and return the Figure.
+"""
 
 from .blocks import plot_blocks
 from .clips import plot_codes, plot_description, plot_frames, plot_held_out_scores

@@ -132,7 +132,7 @@ def _highest(spotting: Spotting) -> list[int]:
     return sorted(sorted(range(len(scores)), key=lambda n: -scores[n])[:_MOST_SHOWN])
 
 
-def _draw_event(axes: NDArray, event: Event, number: int, frames: NDArray[np.uint8]) -> None:
+def _draw_event(axes: NDArray[Any], event: Event, number: int, frames: NDArray[np.uint8]) -> None:
     label = getattr(event.classification, "label", None)
     axes[0].set_title(f"{number}: {event.apex_s:.2f} s" + (f"\n{label}" if label else ""), fontsize=7)
     for ax, frame, name in zip(axes, frames, ("onset", "apex", "offset"), strict=True):

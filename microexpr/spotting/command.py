@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import csv
-import json
 import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from .._command_line import print_json
 from .._extras import is_installed, require
 from .._spotting_options import SPOTTING
 from .._wording import option
@@ -57,7 +57,7 @@ def spot_video_command(options: argparse.Namespace, prefix: str, *, plot: bool) 
         plot_spotting(spotting, result.thumbnails, title=title).savefig(f"{prefix}.png", dpi=150)
         written.append(f"{prefix}.png")
     if options.json:
-        print(json.dumps(_as_json(result), indent=2))
+        print_json(_as_json(result))
         return 0
     n, length = len(spotting.contrast), len(spotting.contrast) / spotting.fps
     print(
@@ -98,7 +98,7 @@ def spot_dataset_command(options: argparse.Namespace, prefix: str, reading: Mapp
     _write_csv(f"{prefix}.csv", rows, ("video",))
     simulated = bool(table.attrs["simulated"])
     if options.json:
-        print(json.dumps(_dataset_as_json(result, simulated), indent=2))
+        print_json(_dataset_as_json(result, simulated))
     else:
         what = "SIMULATED videos, not real micro-expressions" if simulated else dataset
         print(f"{what}: intervals that overlap by half or more (IoU) are right\n\n{result.scores}\n")

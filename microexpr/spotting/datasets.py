@@ -56,7 +56,7 @@ class LongVideo:
     face: bool
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class SpottedDataset:
     """What `spot_dataset` returns.
 
@@ -76,6 +76,14 @@ class SpottedDataset:
     spotted: list[VideoSpotting]
     scores: SpottingScores
     problems: list[Problem]
+
+    def __repr__(self) -> str:
+        """Say the scores, not the videos."""
+        total = self.scores.total
+        return (
+            f"SpottedDataset({len(self.videos)} videos, F1 {total.f1:.3f}, precision {total.precision:.3f}, "
+            f"recall {total.recall:.3f}, {len(self.problems)} problems)"
+        )
 
 
 def long_videos(

@@ -5,17 +5,21 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, overload
+from typing import TYPE_CHECKING, Any, Literal, Protocol, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .._checks import is_positive
+from .._extras import is_installed, require
 from .._wording import option
 from ..data import ClipError
 from .curves import Curve, moving_mean
 from .events import Event, Finder, Floats, Interval, contrast, threshold_of
 from .options import SpottingOptions
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _AT_A_TIME = 64  # frames of an iterable that are described together
 
@@ -27,7 +31,7 @@ class Classifies(Protocol):
         """Return the classification of frames (T, height, width)."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Spotting:
     """What `spot` saw: ``spot(..., full_output=True)``.
 
@@ -49,6 +53,23 @@ class Spotting:
     threshold: float
     k: int
     fps: float
+
+    def __repr__(self) -> str:
+        """Say how much was seen, not the curve."""
+        return (
+            f"Spotting({len(self.events)} events in {len(self.contrast)} frames, threshold "
+            f"{self.threshold:.4g}, {self.fps:g} frames a second)"
+        )
+
+    def to_frame(self) -> pd.DataFrame:
+        """Table of the events, with the columns of `Event`."""
+        require("a table of events", "datasets")
+        import pandas as pd
+
+        return pd.DataFrame(self.events, columns=list(Event._fields))
+
+    def _repr_html_(self) -> str | None:
+        return f"<p>{self!r}</p>{self.to_frame().to_html(index=False)}" if is_installed("datasets") else None
 
 
 class Spotter:

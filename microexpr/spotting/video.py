@@ -15,7 +15,7 @@ from .events import Event
 from .spotter import Classifies, Spotting, check_model, classified, spot
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class VideoSpotting:
     """What `spot_video` returns.
 
@@ -32,6 +32,9 @@ class VideoSpotting:
     path: Path
     spotting: Spotting
     thumbnails: list[NDArray[np.uint8]]
+
+    def __repr__(self) -> str:
+        return f"VideoSpotting({str(self.path)!r}, {self.spotting!r})"
 
 
 def spot_video(
