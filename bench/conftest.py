@@ -10,6 +10,7 @@ import pytest
 # Scripts, which find each other in their own folder: pytest would look into them for examples.
 collect_ignore = [
     "ablate.py",
+    "calibrate.py",
     "comparators",
     "compare.py",
     "fault_campaign.py",

@@ -48,6 +48,7 @@ def test_simulations_as_json(said, tmp_path):
         "folder": "new",
         "clips": 12,
         "subjects": 3,
+        "difficulty": "easy",
         "seed": 0,
     }
     long = "--long --videos 1 --seconds 3 --expressions 1 --fps 50 --size 34 28"

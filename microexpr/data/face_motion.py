@@ -88,8 +88,8 @@ def find_landmarks(portrait: NDArray[np.float64]) -> Landmarks:
     --------
     >>> from microexpr.data import draw_face
     >>> left, right, mouth = find_landmarks(draw_face((112, 92), seed=1))
-    >>> left[0] < 0.45 < 0.55 < right[0], 0.3 < left[1] < 0.5, 0.65 < mouth[1] < 0.85
-    (True, True, True)
+    >>> all([left[0] < 0.45 < 0.55 < right[0], 0.3 < left[1] < 0.5, 0.65 < mouth[1] < 0.85])
+    True
     """
     height, width = portrait.shape
     image = ndimage.zoom(portrait, (64 / height, 64 / width), order=1, grid_mode=True, mode="nearest")
