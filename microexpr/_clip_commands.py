@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 import time
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ._command_line import check_parent, matplotlib_is_there, print_json, reading_of, say_once
+from ._command_line import check_parent, matplotlib_is_there, print_json, reading_of, warned_once
 from ._dask import on_dask
 from ._extras import require
 from ._wording import option
@@ -29,8 +28,7 @@ def describe(options: argparse.Namespace) -> None:
     from .pipeline import describe
 
     started = time.perf_counter()
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
+    with warned_once():
         frames = read_clip(
             path,
             face=options.face,
@@ -39,7 +37,6 @@ def describe(options: argparse.Namespace) -> None:
             blur=options.blur,
             damaged=options.damaged,
         )
-    say_once(caught)
     try:
         recipe = {"blocks": options.blocks, "C": options.C}
         clip = describe(frames, **recipe, full_output=True)  # by rank pooling, which the picture is of
@@ -92,15 +89,13 @@ def spot(options: argparse.Namespace) -> int:
     name = source.lower() if of_dataset else Path(source).resolve().stem
     prefix = options.out or f"{name}-spotted"
     check_parent(prefix)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
+    with warned_once():
         if of_dataset:
             status = spot_dataset_command(options, prefix, reading_of(options))
         elif reading_of(options):
             raise ValueError(f"{option(next(iter(reading_of(options))))} is of a data set: give DATASET ROOT")
         else:
             status = spot_video_command(options, prefix, plot=options.json or matplotlib_is_there())
-    say_once(caught)
     return status
 
 
@@ -118,8 +113,7 @@ def crop(options: argparse.Namespace) -> int:
             print(report(source) + "\n", flush=True)
     elif reading_of(options):
         raise ValueError(f"{option(next(iter(reading_of(options))))} is of a data set: give DATASET ROOT OUT")
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
+    with warned_once():
         cropped = crop_clips(
             source,
             options.out,
@@ -130,7 +124,6 @@ def crop(options: argparse.Namespace) -> int:
             damaged=options.damaged,
             n_jobs=options.jobs,
         )
-    say_once(caught)
     if options.json:
         aligned = [placement.eyes is not None for placement in cropped.placements]
         counts = {"clips": len(aligned), "aligned_by_eyes": sum(aligned)}
@@ -154,8 +147,7 @@ def extract(options: argparse.Namespace) -> int:
     table = read_dataset(options.dataset, options.root, strict=options.strict, **reading_of(options))
     if not options.json:
         print(report(table), flush=True)
-    with on_dask(options.dask), warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
+    with on_dask(options.dask), warned_once():
         clips = extract(
             table,
             path,
@@ -167,7 +159,6 @@ def extract(options: argparse.Namespace) -> int:
             pooling=options.pooling,
             n_jobs=options.jobs,
         )
-    say_once(caught)
     seconds = time.perf_counter() - started
     grids = list(dict.fromkeys(map(tuple, blocks)))
     broken, others = clips.problems, len(FeatureStore(path)) - len(table)

@@ -6,7 +6,8 @@ import argparse
 import os
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,15 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float) and not abs(value) < float("inf"):  # NaN too
         return None
     return value if value is None or isinstance(value, bool | int | float) else str(value)
+
+
+@contextmanager
+def warned_once() -> Iterator[None]:
+    """Print what is warned of within, once each, at its end; what fails warns of nothing besides."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield
+    say_once(caught)
 
 
 def say_once(caught: list[warnings.WarningMessage]) -> None:

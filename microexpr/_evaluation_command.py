@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import argparse
 import time
-import warnings
 
-from ._command_line import check_parent, matplotlib_is_there, print_json, reading_of, say_once
+from ._command_line import check_parent, matplotlib_is_there, print_json, reading_of, warned_once
 from ._dask import on_dask
 from ._extras import require
 from ._options import SETTINGS
@@ -29,8 +28,7 @@ def evaluate(options: argparse.Namespace) -> None:
     sources = [*first, *(options.others or [])]
     given = {name: getattr(options, name) for name in SETTINGS if getattr(options, name) is not None}
     differences: list[str] = []
-    with on_dask(options.dask), warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
+    with on_dask(options.dask), warned_once():
         if options.file is not None:
             if given or options.classes:
                 names = ", ".join([*given, *(["classes"] if options.classes else [])])
@@ -46,7 +44,6 @@ def evaluate(options: argparse.Namespace) -> None:
             if not options.json:
                 print(report(table) + "\n", flush=True)
             evaluation = extract_and_evaluate(table, settings, store=options.store, n_jobs=options.jobs)
-    say_once(caught)
     written = save_evaluation(evaluation, options.out)
     if matplotlib_is_there():
         from . import plots

@@ -5,12 +5,11 @@ from __future__ import annotations
 import argparse
 import csv
 import time
-import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ._command_line import check_parent, matplotlib_is_there, print_json, reading_of, say_once
+from ._command_line import check_parent, matplotlib_is_there, print_json, reading_of, warned_once
 from ._dask import on_dask
 from ._extras import require
 from ._option_groups import DATASETS
@@ -40,8 +39,7 @@ def train(options: argparse.Namespace) -> None:
     table = read(sources, options.classes)
     if not options.json:
         print(report(table) + "\n", flush=True)
-    with on_dask(options.dask), warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
+    with on_dask(options.dask), warned_once():
         recogniser = train(
             table,
             options.store,
@@ -58,7 +56,6 @@ def train(options: argparse.Namespace) -> None:
             inner_splits=options.inner_splits,
             n_jobs=options.jobs,
         )
-    say_once(caught)
     recogniser.save(options.model)
     if options.json:
         print_json({"file": options.model, "classes": recogniser.classes, **recogniser.about})
@@ -94,8 +91,7 @@ def classify(options: argparse.Namespace) -> int:
     if options.pictures is not None:
         options.pictures.mkdir(parents=True, exist_ok=True)
         draws = matplotlib_is_there()
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
+    with warned_once():
         answers = recogniser.classify_all(
             clips, face=options.face, damaged=options.damaged, n_jobs=options.jobs
         )
@@ -109,7 +105,6 @@ def classify(options: argparse.Namespace) -> int:
             rows.append(row | answer.to_json() | {"problem": None})
             if options.pictures is not None and draws:
                 _draw(recogniser, answer, names[k], options.pictures, k)
-    say_once(caught)
     if options.csv is not None:
         _write_csv(options.csv, recogniser, rows)
     if options.json:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 import time
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ._command_line import check_parent, matplotlib_is_there, print_json, say_once
+from ._command_line import check_parent, matplotlib_is_there, print_json, warned_once
 from ._extras import require
 from ._spotting_options import LONG_SIMULATION
 from ._temporary import temporary_folder
@@ -49,10 +48,8 @@ def demo(options: argparse.Namespace) -> None:
     y, subjects = table["emotion"].to_numpy(dtype=str), table["subject"].to_numpy(dtype=str)
     results = {}
     for name, classifier in classifiers.items():
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
+        with warned_once():
             results[name] = loso(X, y, subjects, classifier)
-        say_once(caught)
 
     if options.json:
         scored = {
