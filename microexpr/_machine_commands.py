@@ -164,6 +164,7 @@ def _version(name: str) -> str | None:
 
 
 def _machine() -> dict[str, Any]:
+    import joblib
     import numba
     import scipy.linalg  # which brings its BLAS
     from llvmlite import binding  # type: ignore[import-untyped]
@@ -197,7 +198,7 @@ def _machine() -> dict[str, Any]:
         },
         "threads": {
             "cpus": os.cpu_count(),
-            "cpus_of_this_process": _usable_cpus(),
+            "cpus_of_this_process": joblib.cpu_count(),  # what n_jobs=-1 takes: of a cgroup, too
             "NUMBA_NUM_THREADS": config.NUMBA_NUM_THREADS,
             "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS"),
             "threading_layer": f"none of Numba's ({config.THREADING_LAYER}): ltogp has threads of its own",
@@ -213,13 +214,6 @@ def _machine() -> dict[str, Any]:
         ],
         "caches": caches,
     }
-
-
-def _usable_cpus() -> int | None:
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # macOS, Windows
-        return os.cpu_count()
 
 
 def _processor() -> str:
