@@ -316,3 +316,10 @@ def test_landmarks_of_drawn_faces():
         assert left[1] == right[1] == pytest.approx(0.43, abs=0.04)
         assert [left[0], right[0]] == pytest.approx([0.32, 0.68], abs=0.05)
         assert mouth == pytest.approx((0.5, 0.75), abs=0.05)
+
+
+def test_a_picture_that_is_all_alike_has_the_usual_places():
+    left, right, mouth = find_landmarks(np.full((112, 92), 128.0))
+    assert left[0] < 0.45 < 0.55 < right[0]
+    assert 0.35 < left[1] == right[1] < 0.5
+    assert 0.6 < mouth[1] < 0.85

@@ -94,7 +94,7 @@ def find_landmarks(portrait: NDArray[np.float64]) -> Landmarks:
     height, width = portrait.shape
     image = ndimage.zoom(portrait, (64 / height, 64 / width), order=1, grid_mode=True, mode="nearest")
     dark = ndimage.gaussian_filter(image, 5) - ndimage.gaussian_filter(image, 1.2)
-    dark /= dark.std()
+    dark /= max(dark.std(), 1e-6)  # of a picture that is all alike: the usual places
     y, x = (np.mgrid[:64, :64] + 0.5) / 64
     best, found = -np.inf, (0.32, 0.68, 0.43)
     for half in np.arange(8, 15):
