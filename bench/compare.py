@@ -103,16 +103,18 @@ def clips_of(options: argparse.Namespace) -> Clips:
 
 def simulated(options: argparse.Namespace) -> Path:
     """Return the folder of the simulated clips of this seed and these faces, made if it is not there."""
-    faces = (
-        "drawn" if options.faces is None else hashlib.sha256(bytes(options.faces.resolve())).hexdigest()[:8]
-    )
-    root = options.out / f"clips-{options.difficulty}-{options.seed}-{faces}"
+    root = options.out / f"clips-{options.difficulty}-{options.seed}-{name_of_faces(options.faces)}"
     if not root.exists():
         unfinished = root.with_suffix(".part")
         shutil.rmtree(unfinished, ignore_errors=True)  # of a run that was stopped
         microexpr.simulate(unfinished, difficulty=options.difficulty, faces=options.faces, seed=options.seed)
         unfinished.replace(root)
     return root
+
+
+def name_of_faces(faces: Path | None) -> str:
+    """Return what tells clips of one folder of portraits from those of another, and from drawn ones."""
+    return "drawn" if faces is None else hashlib.sha256(bytes(faces.resolve())).hexdigest()[:8]
 
 
 def as_grey(frames: NDArray[Any]) -> NDArray[np.uint8]:
@@ -182,7 +184,8 @@ def _describe(describe: Callable[[NDArray], NDArray], frames: Any) -> tuple[NDAr
     return row, "", True, perf_counter() - start
 
 
-def _by_name(name: str, frames: NDArray) -> NDArray:
+def by_name(name: str, frames: NDArray) -> NDArray:
+    """Describe a clip by the method of that name: it is the name that workers are sent."""
     return load(name).describe(frames)
 
 
@@ -198,7 +201,7 @@ def run_step(step: str, name: str, clips: Clips, out: Path, left_out: Sequence[i
     """Do a step of a method in this process and its workers, and put what comes of it beside its place."""
     method = load(name)
     if step == "described":
-        X, failures, seconds = describe_all(partial(_by_name, name), clips, f"{method.name}: clips")
+        X, failures, seconds = describe_all(partial(by_name, name), clips, f"{method.name}: clips")
         np.save(out / f"{name}.npy", X)
         found: dict[str, Any] = {"failures": failures, "seconds_a_clip": seconds}
     else:

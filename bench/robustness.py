@@ -11,12 +11,14 @@ are large) and described once; the recipes differ in pooling and selection. One 
 are chosen inside the training folds. Which way and recipe is best under a condition is chosen on clips of
 --choose-seed, and its accuracy is that on the clips of --seed, which nothing was chosen on.
 
-What is done is kept in OUT, a file a condition and seed. OUT/robustness.md has the tables.
+What is done is kept in OUT, a file a condition and seed, and computed again where this code has changed.
+OUT/robustness.md has the tables.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import sys
 import tempfile
@@ -28,6 +30,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 from comparators.classifiers import selected_svm, svm
+from compare import HERE, name_of_faces, stored
 from numpy.typing import NDArray
 from score_table import percent
 from tqdm import tqdm
@@ -76,30 +79,39 @@ class Outcome(NamedTuple):
         return Scores(self.y, self.predicted[key], self.subjects, np.unique(self.y))
 
 
+class Kept(NamedTuple):
+    """An outcome as OUT holds it."""
+
+    key: str  # of the code
+    y: list[str]
+    subjects: list[str]
+    predicted: list[tuple[str, str, list[str]]]  # way, recipe, the class of each clip
+
+
 # --------------------------------------------------------------------------------------------- one condition
 
 
 def outcome_of(condition: str, seed: int, options: argparse.Namespace) -> Outcome:
     """Run a condition on one seed, or read what was kept of it."""
-    faces = "" if options.faces is None else f"-{options.faces.resolve().name}"
-    path = (
-        options.out
-        / f"{condition}-{options.difficulty}{faces}-{options.clips}-{options.subjects}-{seed}.json"
-    )
-    if not path.exists():
+    of_what = f"{options.difficulty}-{name_of_faces(options.faces)}-{options.clips}-{options.subjects}"
+    path = options.out / f"{condition}-{of_what}-{seed}.json"
+    kept = stored(path, Kept, key_of_code())
+    if kept is None:
         with tempfile.TemporaryDirectory() as folder:
             outcome = run(condition, seed, options, Path(folder))
-        kept = {
-            "y": outcome.y.tolist(),
-            "subjects": outcome.subjects.tolist(),
-            "predicted": [[*key, labels.tolist()] for key, labels in outcome.predicted.items()],
-        }
+        predicted = [(*key, labels.tolist()) for key, labels in outcome.predicted.items()]
+        kept = Kept(key_of_code(), outcome.y.tolist(), outcome.subjects.tolist(), predicted)
         unfinished = path.with_suffix(".part")
-        unfinished.write_text(json.dumps(kept))
+        unfinished.write_text(json.dumps(kept._asdict()))
         unfinished.replace(path)
-    kept = json.loads(path.read_text())
-    predicted = {(way, recipe): np.array(labels) for way, recipe, labels in kept["predicted"]}
-    return Outcome(np.array(kept["y"]), np.array(kept["subjects"]), predicted)
+    of_keys = {(way, recipe): np.array(labels) for way, recipe, labels in kept.predicted}
+    return Outcome(np.array(kept.y), np.array(kept.subjects), of_keys)
+
+
+def key_of_code() -> str:
+    """Tell whether what is kept still holds: it depends on this file and on what it classifies by."""
+    paths = (Path(__file__), HERE / "comparators/classifiers.py")
+    return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
 
 
 def run(condition: str, seed: int, options: argparse.Namespace, folder: Path) -> Outcome:
@@ -118,7 +130,7 @@ def run(condition: str, seed: int, options: argparse.Namespace, folder: Path) ->
     row_of = {clip: row for row, clip in enumerate(zip(subjects, names, strict=True))}
     predicted: dict[Key, NDArray] = {}
     for way, read_as, clips in ways_to_read(condition, table, folder):
-        extraction = microexpr.extract(clips, blocks=BLOCKS, pooling="mean+rank", progress=False, **read_as)
+        extraction = microexpr.extract(clips, blocks=BLOCKS, pooling="mean+rank", **read_as)
         read = extraction.table[["subject", "clip"]].astype(str).itertuples(index=False, name=None)
         rows = [row_of[clip] for clip in read]
         for recipe, (pooling, classify) in RECIPES.items():
@@ -135,7 +147,7 @@ def ways_to_read(
     for way, read_as in WAYS.items():
         yield way, read_as, table
     if CONDITIONS[condition].get("size") == LARGE:
-        clips = read_manifest(crop_clips(table, folder / "cropped", progress=False).manifest)
+        clips = read_manifest(crop_clips(table, folder / "cropped").manifest)
         yield "cropped", {}, clips
         yield "cropped, tiles, blur 1", WAYS["tiles, blur 1"], clips
 
