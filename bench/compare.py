@@ -279,7 +279,7 @@ def table_of(results: dict[str, Result], described: dict[str, Described], table:
 
 def heading(options: argparse.Namespace, table: pd.DataFrame, left_out: dict[str, str]) -> list[str]:
     """Say by which command, on what, and without what the table below is."""
-    kind = "**simulated** clips" if options.dataset == "simulated" else "clips"
+    kind = "**simulated** clips" if table.attrs.get("simulated") else "clips"
     most = table["emotion"].value_counts(normalize=True).max()
     lines = [
         f"`{command_of(options)}`: {len(table)} {kind} of {table['subject'].nunique()} subjects, one left "
@@ -295,13 +295,14 @@ def heading(options: argparse.Namespace, table: pd.DataFrame, left_out: dict[str
 
 def command_of(options: argparse.Namespace) -> str:
     """Return the command line without what says where things lie on this machine."""
-    words = [f"python bench/{Path(sys.argv[0]).name}", options.dataset]
-    words += [] if options.root is None else ["FOLDER"]
+    words = [f"python bench/{Path(sys.argv[0]).name}"]
+    words += [options.dataset] if "dataset" in options else []
+    words += [] if getattr(options, "root", None) is None else ["FOLDER"]
     words += [] if options.faces is None else ["--faces", "FACES"]
-    for name in ("seed", "difficulty", "full", "only"):
+    for name in ("seed", "choose_seed", "difficulty", "clips", "subjects", "full", "only"):
         value, default = getattr(options, name, None), options.defaults.get(name)
         if value != default:
-            words.append(f"--{name}")
+            words.append(f"--{name.replace('_', '-')}")
             words += [] if value is True else map(str, value if isinstance(value, list) else [value])
     return " ".join(words)
 
@@ -350,11 +351,16 @@ def parsed(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> argpars
         if options.jobs == 0:
             parser.error("--jobs is 0; it must be a number of processes, or -1 for all cores")
         options.place = options.place or options.dataset
-        if options.doc:  # rather now than after an hour
-            put(options.doc.read_text(encoding="utf-8"), options.doc.name, "comparison", options.place, [])
-        options.out.mkdir(parents=True, exist_ok=True)
-    options.defaults = {action.dest: action.default for action in parser._actions}
+        prepare(options, parser)
     return options
+
+
+def prepare(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    """Make OUT, look whether the page has the place, rather now than after an hour, and note the defaults."""
+    if options.doc:
+        put(options.doc.read_text(encoding="utf-8"), options.doc.name, "comparison", options.place, [])
+    options.out.mkdir(parents=True, exist_ok=True)
+    options.defaults = {action.dest: action.default for action in parser._actions}
 
 
 def main(arguments: list[str]) -> int:

@@ -12,7 +12,7 @@ are chosen inside the training folds. Which way and recipe is best under a condi
 --choose-seed, and its accuracy is that on the clips of --seed, which nothing was chosen on.
 
 What is done is kept in OUT, a file a condition and seed, and computed again where this code has changed.
-OUT/robustness.md has the tables.
+OUT/robustness.md has the tables; --doc writes them into a page of the docs too.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 from comparators.classifiers import selected_svm, svm
-from compare import HERE, name_of_faces, stored
+from compare import HERE, command_of, name_of_faces, prepare, publish, stored
 from numpy.typing import NDArray
 from score_table import percent
 from tqdm import tqdm
@@ -161,10 +161,15 @@ def always_wrong(y: NDArray) -> NDArray:
 # ------------------------------------------------------------------------------------------------- the tables
 
 
-def tables_of(outcomes: dict[tuple[str, int], Outcome], options: argparse.Namespace) -> str:
+def tables_of(outcomes: dict[tuple[str, int], Outcome], options: argparse.Namespace) -> list[str]:
     """Write what is best under each condition, and all accuracies on the clips that nothing was chosen on."""
     conditions = list(dict.fromkeys(condition for condition, _ in outcomes))
+    y, subjects = next(iter(outcomes.values()))[:2]
     lines = [
+        f"`{command_of(options)}`: {len(y)} **simulated** clips a condition, of {len(set(subjects))} "
+        f"{'drawn faces' if options.faces is None else 'portraits'}, seed {options.seed}; best by seed "
+        f"{options.choose_seed}. Accuracy in %, with 95 % intervals over subjects.",
+        "",
         "| condition | best on the other seed | its accuracy | the paper's recipe, frames as they are "
         "| difference | largest class |",
         "|" + " --- |" * 6,
@@ -195,14 +200,7 @@ def tables_of(outcomes: dict[tuple[str, int], Outcome], options: argparse.Namesp
             scored = outcome.scores(key) if key in outcome.predicted else None
             cells.append("" if scored is None else f"{100 * scored.accuracy:.1f}")
         lines.append(f"| {'; '.join(key)} | {' | '.join(cells)} |")
-    y, subjects = next(iter(outcomes.values()))[:2]
-    lines += [
-        "",
-        f"{len(y)} simulated clips ({options.difficulty}) of {len(set(subjects))} "
-        f"{'drawn faces' if options.faces is None else 'portraits'}, seed {options.seed}; best by seed "
-        f"{options.choose_seed}. Percent, with 95 % intervals over subjects.",
-    ]
-    return "\n".join(lines)
+    return lines
 
 
 # ---------------------------------------------------------------------------------------------- command line
@@ -221,16 +219,18 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--seed", type=int, default=0, help="of the clips reported (%(default)s)")
     parser.add_argument("--choose-seed", type=int, default=1, help="of those chosen on (%(default)s)")
     parser.add_argument("--out", type=Path, default=Path("microexpr-robustness"), metavar="FOLDER")
+    parser.add_argument("--doc", type=Path, metavar="PAGE", help="write the tables into this page as well")
+    parser.add_argument(
+        "--place", metavar="NAME", default="robustness", help="where there: <!-- comparison NAME -->"
+    )
     options = parser.parse_args(arguments)
     if options.seed == options.choose_seed:
         parser.error("--choose-seed must be another than --seed")
     warnings.filterwarnings("ignore", "only .* rows of W")  # where N is larger, the nearest rows fill up
-    options.out.mkdir(parents=True, exist_ok=True)
+    prepare(options, parser)
     todo = [(condition, seed) for condition in options.only for seed in (options.choose_seed, options.seed)]
     outcomes = {key: outcome_of(*key, options) for key in tqdm(todo, "conditions", unit="condition")}
-    text = tables_of(outcomes, options)
-    (options.out / "robustness.md").write_text(text + "\n", encoding="utf-8")
-    print(text)
+    publish(tables_of(outcomes, options), options, "robustness.md")
     return 0
 
 
