@@ -153,6 +153,7 @@ def extract(options: argparse.Namespace) -> int:
             path,
             blocks=blocks,
             size=options.size,
+            crop=options.crop,
             stabilise=options.stabilise,
             blur=options.blur,
             n_frames=options.frames,

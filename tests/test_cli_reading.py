@@ -256,6 +256,10 @@ def test_crop_a_video_and_a_data_set(tmp_path, videos, capsys):
     printed = capsys.readouterr().out
     assert "there is no folder gone" in printed
     assert "again/manifest.csv: 1 clip" in printed
+    cropped = ["extract", "manifest", str(manifest), "--crop", "face", "--store", "cropped.zarr"]
+    assert main(cropped) == 1
+    assert FeatureStore("cropped.zarr").parameters["crop"] == "face"
+    capsys.readouterr()
     for arguments, words in [
         (["crop", str(videos.face), str(out)], "out"),
         (["crop", "a", "b", "c", "d"], "Give VIDEO OUT, or DATASET ROOT OUT"),
