@@ -227,6 +227,17 @@ def test_a_clip_that_cannot_be_described_is_left_out_of_every_row(
     assert capsys.readouterr().out == said
 
 
+def test_simulated_clips_on_disk_are_called_simulated(bench, tmp_path):
+    root = simulate(tmp_path / "tree", subjects=2, clips=4, frames=(4, 5), progress=False)
+    table = bench.microexpr.read_dataset("casme2", root)
+    parser = bench.parser_of("")
+    options = bench.parsed(parser, ["casme2", str(root), "--out", str(tmp_path / "out")])
+    of_some = bench.without(bench.Clips(table, list(table["frames"])), [1])
+    assert ": 3 **simulated** clips of 2 subjects" in bench.heading(options, of_some, {})[0]
+    of_some.attrs.clear()
+    assert ": 3 clips of 2 subjects" in bench.heading(options, of_some, {})[0]
+
+
 def test_a_method_that_fails_often_is_left_out_itself(bench, clips):
     failures = [bench.Failure(k, "", readable=True) for k in range(3)]
     assert bench.too_many(failures, clips)

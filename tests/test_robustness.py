@@ -57,6 +57,25 @@ def test_the_best_is_chosen_on_other_clips_than_it_is_scored_on(robustness, runs
     assert len(runs) == 8
 
 
+def test_the_tables_and_their_command_stand_in_the_page(robustness, runs, tmp_path, capsys, monkeypatch):
+    page = tmp_path / "page.md"
+    page.write_text("above\n<!-- comparison hard -->\nold\n<!-- end of comparison -->\nbelow\n")
+    words = ["--only", "drift-1", "--difficulty", "real", "--choose-seed", "1", "--faces", str(tmp_path)]
+    words += ["--clips", "20", "--out", str(tmp_path / "out"), "--doc", str(page)]
+    with pytest.raises(SystemExit, match=r"page\.md has no place for the table of robustness"):
+        robustness.main(words)
+    assert not runs  # said before the hour, not after it
+    monkeypatch.setattr("sys.argv", ["bench/robustness.py"])
+    assert robustness.main([*words, "--place", "hard"]) == 0
+    command = "python bench/robustness.py --faces FACES --difficulty real --clips 20 --only drift-1"
+    printed = capsys.readouterr().out
+    assert printed.startswith(
+        f"`{command}`: 20 **simulated** clips a condition, of 4 portraits, seed 0; best by"
+    )
+    above, below = "above\n<!-- comparison hard -->\n", "<!-- end of comparison -->\nbelow\n"
+    assert page.read_text() == f"{above}{printed}{below}"
+
+
 def test_choosing_and_scoring_on_the_same_clips_is_refused(robustness, capsys):
     with pytest.raises(SystemExit) as ended:
         robustness.main(["--choose-seed", "0"])
