@@ -17,6 +17,7 @@ import microexpr
 from microexpr.experiment import Settings, evaluate
 from microexpr.experiment.folds import _standardised, _svm_predictions
 
+TITLE = "the experiment on 246 simulated clips"
 GRIDS = Settings().sweep_blocks
 LOSO: list = []
 
@@ -41,14 +42,14 @@ def run(benchmark, clips, settings):
 
 
 @pytest.mark.benchmark(group="LOSO with and without selection, 246 x 16384")
-def test_loso(benchmark, clips):
+def test_loso(benchmark, lines, clips):
     done = run(benchmark, clips, Settings(sweep=False, nested=False))
     LOSO.extend(done.rows)
-    print(f"\nLOSO: {benchmark.stats.stats.median:.1f} s\n{done}")
+    lines.append(f"LOSO: {benchmark.stats.stats.median:.1f} s\n{done}")
 
 
 @pytest.mark.benchmark(group="LOSO with and without selection, 246 x 16384")
-def test_loso_of_scikit_learn(benchmark, clips):
+def test_loso_of_scikit_learn(benchmark, lines, clips):
     X, table = clips.features[8, 8], clips.table
     y, groups = table["emotion"].to_numpy(dtype=str), table["subject"].to_numpy(dtype=str)
 
@@ -61,16 +62,16 @@ def test_loso_of_scikit_learn(benchmark, clips):
         ]
 
     guesses = benchmark.pedantic(both, rounds=1)
-    print(f"\nPipeline and cross_val_predict: {benchmark.stats.stats.median:.1f} s")
+    lines.append(f"Pipeline and cross_val_predict: {benchmark.stats.stats.median:.1f} s")
     for row, expected in zip(LOSO, guesses, strict=False):  # if both were run
         np.testing.assert_array_equal(row.scores.predicted, expected)
 
 
 @pytest.mark.benchmark(group="Fig. 4: 5 block grids x 8 N x 26 folds")
-def test_fig_4(benchmark, clips):
+def test_fig_4(benchmark, lines, clips):
     done = run(benchmark, clips, Settings(nested=False))
     assert len(done.sweep) == 40
-    print(f"\nFig. 4: {benchmark.stats.stats.median:.1f} s\n{done}")
+    lines.append(f"Fig. 4: {benchmark.stats.stats.median:.1f} s\n{done}")
 
 
 @pytest.mark.benchmark(group="one fold's 63 SVMs: 9 N x 7 C")
@@ -98,6 +99,6 @@ def test_svms(benchmark, clips, whose):
 
 
 @pytest.mark.benchmark(group="everything: Fig. 4, and C and N chosen inside the training folds")
-def test_everything(benchmark, clips):
+def test_everything(benchmark, lines, clips):
     run(benchmark, clips, Settings())
-    print(f"\neverything: {benchmark.stats.stats.median:.1f} s")
+    lines.append(f"everything: {benchmark.stats.stats.median:.1f} s")

@@ -27,7 +27,7 @@ from microexpr import extract, read_casme2, simulate
 from microexpr.data import read_frames
 
 CLIPS, COPIES, ROUNDS = 24, 10, 2
-LINES: list[str] = []
+TITLE = "extraction of simulated clips"
 
 
 @pytest.fixture(scope="module")
@@ -36,14 +36,6 @@ def table(tmp_path_factory):
     simulate(root, subjects=4, clips=CLIPS, frames=(40, 90), size=(340, 280), progress=False)
     table = read_casme2(root)
     return pd.concat([table.assign(clip=table["clip"] + f"_{k}") for k in range(COPIES)], ignore_index=True)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _print(request):
-    yield
-    capture = request.config.pluginmanager.getplugin("capturemanager")
-    with capture.global_and_fixture_disabled():
-        print("", *LINES, sep="\n")
 
 
 def decode(table, n_jobs=-1, prefer="threads"):
@@ -71,7 +63,7 @@ def into(store: Path, table, **options):
     extract(table, store, progress=False, **options)
 
 
-def test_extract_beside_decoding_alone(benchmark, table, tmp_path):
+def test_extract_beside_decoding_alone(benchmark, lines, table, tmp_path):
     store, n, cores = tmp_path / "x.zarr", sum(map(len, table["frames"])), joblib.cpu_count()
     grids = [(4, 4), (6, 6), (8, 8), (10, 10), (12, 12)]
     some = table[:8]
@@ -91,16 +83,16 @@ def test_extract_beside_decoding_alone(benchmark, table, tmp_path):
     benchmark.pedantic(into, (store, table[:8]), rounds=1)
     found = {name: median(values) for name, values in ratios.items()}
     benchmark.extra_info.update(found, seconds=median(times), frames=n)
-    LINES.append(
+    lines.append(
         f"extract into a store: {1e3 * median(times) / n:.3f} ms a frame on {cores} cores; "
         f"{found['threads']:.3f} x decoding and resizing alone in threads, "
         f"{found['processes']:.3f} x in processes; "
         f"{len(grids)} grids at once: {found['grids']:.3f} x (threads)"
     )
-    LINES.append(f"  run again, nothing to do: {again:.3f} s for {len(table)} clips, {n} frames in all")
+    lines.append(f"  run again, nothing to do: {again:.3f} s for {len(table)} clips, {n} frames in all")
 
 
-def test_extract_beside_imread_and_skimage(benchmark, table, tmp_path):
+def test_extract_beside_imread_and_skimage(benchmark, lines, table, tmp_path):
     store, table = tmp_path / "x.zarr", table[:16]
     paths = [path for frames in table["frames"] for path in frames]
     n, some = len(paths), paths[:: len(paths) // 100]
@@ -115,7 +107,7 @@ def test_extract_beside_imread_and_skimage(benchmark, table, tmp_path):
         parallel.append(ours / (seconds(pool, [delayed(usual)(half) for half in halves]) / len(some)))
     benchmark.pedantic(into, (store, table[:8]), rounds=1)
     benchmark.extra_info.update(single=median(single), parallel=median(parallel))
-    LINES.append(
+    lines.append(
         f"extract into a store: {median(single):.3f} x plt.imread + rgb2gray + skimage resize per frame in "
         f"one process, {median(parallel):.3f} x the same in {len(halves)} processes"
     )

@@ -33,13 +33,11 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from statistics import median
-from time import perf_counter
 from typing import Any
 
 import numpy as np
 import pytest
-from numba import config, njit
+from numba import config
 from PIL import Image
 from scipy.ndimage import correlate
 from skimage import data
@@ -47,6 +45,19 @@ from skimage.feature import local_binary_pattern
 
 import ltogp
 from ltogp import _threads
+
+Run = Callable[[], object]
+
+
+def processor() -> str:
+    try:
+        models = [x for x in Path("/proc/cpuinfo").read_text().splitlines() if x.startswith("model name")]
+        return models[0].partition(":")[2].strip()
+    except (OSError, IndexError):
+        return platform.processor()
+
+
+TITLE = f"ltogp beside others, {_threads.thread_limit()} CPUs, {processor()}"
 
 FACES = sorted(Path(os.environ.get("MICROEXPR_DATA", os.devnull), "faces").glob("*.pgm"))
 STEPS = [(0, 1), (-1, 1), (-1, 0), (-1, -1), (0, -1), (1, -1), (1, 0), (1, 1)]
@@ -143,66 +154,6 @@ def numpy_histogram(frames: np.ndarray) -> np.ndarray:
     return np.bincount(bins.ravel(), minlength=len(frames) * 16384).reshape(-1, 16384).astype(np.float32)
 
 
-# ---------------------------------------------------------------------------------------------- comparing
-
-Run = Callable[[], object]
-
-
-def processor() -> str:
-    try:
-        models = [x for x in Path("/proc/cpuinfo").read_text().splitlines() if x.startswith("model name")]
-        return models[0].partition(":")[2].strip()
-    except (OSError, IndexError):
-        return platform.processor()
-
-
-TITLE = f"ltogp beside others, {_threads.thread_limit()} CPUs, {processor()}"
-
-
-@pytest.fixture
-def compare(benchmark: Any, lines: list[str]) -> Callable[..., None]:
-    """Time `one` and `other` in turn; report the median ratio of one's time to the other's.
-
-    `per` is how many units either does in one call: 100 frames for a stack of 100. Times and ratio are of one
-    unit, so that two amounts of work compare per frame or per pixel.
-    """
-
-    def compare(
-        title: str,
-        one: Run,
-        other: Run,
-        *,
-        names: str,
-        per: tuple[float, float] = (100, 100),
-        unit: str = "us/frame",
-        rounds: int = 200,
-        speedup: bool = False,
-        goal: str = "",
-    ) -> None:
-        benchmark.group = "ltogp: the first of the two"
-        theirs: list[float] = []
-
-        def time_other() -> None:
-            start = perf_counter()
-            other()
-            theirs.append((perf_counter() - start) / per[1])
-
-        benchmark.pedantic(one, setup=time_other, rounds=rounds, warmup_rounds=2)
-        del theirs[:2]  # before the warm-up rounds
-        ours = [seconds / per[0] for seconds in benchmark.stats.stats.data]
-        ratios = [b / a if speedup else a / b for a, b in zip(ours, theirs, strict=True)]
-        scale = {"us": 1e6, "ms": 1e3, "ns": 1e9, "s": 1}[unit.split("/")[0]]
-        one_of, other_of = median(ours) * scale, median(theirs) * scale
-        benchmark.extra_info.update(
-            one=one_of, other=other_of, ratio=median(ratios), unit=unit, speedup=speedup
-        )
-        times = f"{one_of:9.4g} | {other_of:<9.4g} {unit:<9}"
-        ratio = f"{median(ratios):7.3g} x {goal}"
-        lines.append(f"{title:<44}{names:<33}{times}{ratio}".rstrip())
-
-    return compare
-
-
 # ---------------------------------------------------------------------------------------------- histograms
 
 
@@ -246,81 +197,6 @@ def test_numpy(compare: Any) -> None:
     )
 
 
-# --------------------------------------------------------------------------------------------------- threads
-
-
-def control_kernel(kind: str) -> Callable[..., int]:
-    """A loop without memory beyond the L1 cache: what a second thread can gain on this machine."""
-    if kind == "scalar":
-
-        @njit(nogil=True)
-        def scalar(x: np.ndarray, times: int) -> int:
-            state = np.uint64(1)
-            for _ in range(times * len(x)):
-                state = state * np.uint64(6364136223846793005) + np.uint64(1442695040888963407)
-            return np.intp(state & np.uint64(1))
-
-        return scalar
-
-    @njit(nogil=True)
-    def vector(x: np.ndarray, times: int) -> int:
-        for _ in range(times):
-            for i in range(len(x)):
-                x[i] = x[i] * np.float32(0.999) + np.float32(0.001)
-        return 0
-
-    return vector
-
-
-@pytest.mark.parametrize("kind", ["scalar", "vector"])
-@pytest.mark.parametrize("into", ["new", "given"])
-def test_threads(benchmark: Any, lines: list[str], into: str, kind: str) -> None:
-    """How much two threads gain, beside what a control gains that is run in turn with them."""
-    frames = noise(1000, 128, 128)
-    out = None if into == "new" else np.empty((1000, 16384), np.float32)
-    control, times = control_kernel(kind), 1_000 if kind == "scalar" else 15_000
-    arrays = [np.ones(2048, np.float32) for _ in range(8)]
-    runs = {
-        "control 1": lambda: _threads.run(lambda i: control(arrays[i], times), [(i,) for i in range(8)], 1),
-        "control 2": lambda: _threads.run(lambda i: control(arrays[i], times), [(i,) for i in range(8)], 2),
-        "ltogp 1": lambda: ltogp.histogram(frames, out=out, n_jobs=1),
-        "ltogp 2": lambda: ltogp.histogram(frames, out=out, n_jobs=2),
-    }
-    seconds: dict[str, list[float]] = {name: [] for name in runs}
-
-    def round_of_all() -> None:
-        for name, run in runs.items():
-            start = perf_counter()
-            run()
-            seconds[name].append(perf_counter() - start)
-
-    benchmark.group = "ltogp: two threads and a control, one and two"
-    benchmark.pedantic(round_of_all, rounds=40, warmup_rounds=2)
-    one, two, ours, both = (np.array(seconds[name][2:]) for name in runs)
-    gain, given = ours / both, one / two
-    ratio = f"{median(gain / given):7.3g} x the control, at least 0.97"
-    title = f"gain by two threads, into a {into} array"
-    lines.append(
-        f"{title:<44}{f'ltogp | a {kind} loop in L1':<33}{median(gain):9.4g} | {median(given):<19.4g}{ratio}"
-    )
-
-
-@pytest.mark.parametrize("n_jobs", [1, 2])
-@pytest.mark.parametrize("shape", [(2160, 3840), (1, 2160, 3840)], ids=str)
-def test_large_image(compare: Any, shape: tuple[int, ...], n_jobs: int) -> None:
-    large, small = noise(*shape), noise(506, 128, 128)
-    compare(
-        f"histogram, {n_jobs} thread{'s' * (n_jobs > 1)}, per pixel",
-        lambda: ltogp.histogram(large, n_jobs=n_jobs),
-        lambda: ltogp.histogram(small, n_jobs=n_jobs),
-        names=f"{shape} | (506, 128, 128)",
-        per=(large.size, small.size),
-        unit="ns/pixel",
-        rounds=20,
-        goal="at most 1.25",
-    )
-
-
 # -------------------------------------------------------------------------------------------------- options
 
 
@@ -345,15 +221,9 @@ def test_dtype(compare: Any, dtype: str) -> None:
     ids=str,
 )
 def test_radius_and_mode(compare: Any, options: dict[str, Any]) -> None:
-    out = np.empty((100, 16384), np.float32)
     ((name, value),) = options.items()
-    compare(
-        "histogram, pictures, into a given array",
-        lambda: ltogp.histogram(FRAMES, out=out, n_jobs=1, **options),
-        lambda: ltogp.histogram(FRAMES, out=out, n_jobs=1),
-        names=f"{name} {value} | {1 if name == 'radius' else 'nearest'}",
-        goal="at most 1.2",
-    )
+    default = 1 if name == "radius" else "nearest"
+    compare_options(compare, f"{name} {value} | {default}", "at most 1.2", **options)
 
 
 MASKS = {"of all frames": FRAMES[0] > np.median(FRAMES[0]), "of each": np.median(FRAMES) < FRAMES}
@@ -429,14 +299,7 @@ SPARSE = {
 
 @pytest.mark.parametrize("name", SPARSE)
 def test_sparse_templates(compare: Any, name: str) -> None:
-    templates, out = SPARSE[name], np.empty((100, 16384), np.float32)
-    compare(
-        f"histogram, templates {name}",
-        lambda: ltogp.histogram(FRAMES, templates=templates, out=out, n_jobs=1),
-        lambda: ltogp.histogram(FRAMES, out=out, n_jobs=1),
-        names="these | the default ones",
-        goal="at most 1.2",
-    )
+    compare_options(compare, f"templates {name} | default", "at most 1.2", templates=SPARSE[name])
 
 
 @pytest.mark.parametrize("name", TEMPLATES)
@@ -501,17 +364,6 @@ def test_top_and_one_plane(compare: Any) -> None:
         names="three planes | histogram of frames",
         rounds=100,
         goal="at most 4",
-    )
-
-
-def test_top_threads(compare: Any) -> None:
-    compare(
-        "histogram_top, 100 frames",
-        lambda: ltogp.histogram_top(CLIP, n_jobs=2),
-        lambda: ltogp.histogram_top(CLIP, n_jobs=1),
-        names="two threads | one",
-        rounds=50,
-        speedup=True,
     )
 
 

@@ -8,8 +8,7 @@ only count. The two of each line are run in turn, and the ratio is the median of
 """
 
 from collections.abc import Callable
-from statistics import median
-from time import perf_counter
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -26,26 +25,8 @@ SLIDE = np.tile(np.concatenate([data.brick(), data.grass(), data.gravel(), data.
 
 
 @pytest.fixture
-def compare(benchmark: Any, lines: list[str]) -> Callable[..., None]:
-    """Time the two in turn; `goal` is of the ratio of their times, or of how many times faster ours is."""
-
-    def compare(title: str, one: Any, other: Any, names: str, rounds: int, faster: bool = False) -> None:
-        theirs: list[float] = []
-
-        def time_other() -> None:
-            start = perf_counter()
-            other()
-            theirs.append(perf_counter() - start)
-
-        benchmark.group = "ltogp in tiles: the first of the two"
-        one()  # compiles
-        benchmark.pedantic(one, setup=time_other, rounds=rounds)
-        ours = benchmark.stats.stats.data
-        ratios = [b / a if faster else a / b for a, b in zip(ours, theirs, strict=True)]
-        times = f"{1e3 * median(ours):9.4g} | {1e3 * median(theirs):<9.4g} ms  "
-        lines.append(f"{title:<50}{names:<33}{times}{median(ratios):7.3g} x{' faster' if faster else ''}")
-
-    return compare
+def compare(compare: Callable[..., None]) -> Callable[..., None]:
+    return partial(compare, per=(1, 1), unit="ms")
 
 
 @pytest.mark.parametrize(
@@ -86,7 +67,7 @@ def test_scikit_image(compare: Any, mapping: str) -> None:
         lambda: windowed_histogram(codes, footprint, n_bins=BINS[mapping]),
         names="ltogp | windowed_histogram",
         rounds=5,
-        faster=True,
+        speedup=True,
     )
 
 
@@ -109,7 +90,7 @@ def test_map_beside_numpy(compare: Any) -> None:
         count,
         names="ltogp | sliding_window_view",
         rounds=10,
-        faster=True,
+        speedup=True,
     )
 
 
