@@ -13,6 +13,7 @@ _PACKAGES = {
     "s3": {"s3fs": "s3fs"},
     "dask": {"dask": "dask", "distributed": "distributed"},
     "completion": {"shtab": "shtab"},
+    "aeon": {"aeon": "aeon"},
 }
 
 #: What each extra is for.
@@ -26,6 +27,7 @@ PURPOSES = {
     "s3": "feature stores at s3:// addresses",
     "dask": "work on a cluster (--dask), Dask arrays in ltogp",
     "completion": "completion of commands and options in a shell",
+    "aeon": "rank pooling in aeon's pipelines (rankpool.aeon)",
 }
 
 

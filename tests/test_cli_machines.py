@@ -6,6 +6,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -149,6 +150,9 @@ def test_warmup_and_doctor_where_no_kernels_can_be_kept(tmp_path):
 def test_doctor(said, capsys, monkeypatch):
     told = said("doctor")
     assert set(told["extras"]) == set(PURPOSES)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    developers = {"all", "bench", "compare", "docs", "lint", "test"}
+    assert set(PURPOSES) == set(project["optional-dependencies"]) - developers
     assert {"numpy", "numba", "scipy", "scikit-learn", "pillow", "joblib"} <= set(told["packages"])
     assert all(told["packages"].values())
     assert told["processor"]["compiled_for"]
