@@ -5,6 +5,7 @@ them. `solve_squared` and `solve_logistic` are the same penalty with other losse
 """
 
 import importlib
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from .problem import critical_gamma, feasible_dual, objective, one_hot, relative_gap
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "L21Result",
-    "L21Selector",
     "critical_gamma",
     "feasible_dual",
     "objective",
@@ -32,6 +32,8 @@ __all__ = [
     "solve_logistic",
     "solve_squared",
 ]
+if find_spec("sklearn"):  # without it `from l21 import *` leaves the selector out
+    __all__ += ["L21Selector"]
 
 # Loaded when first used: scikit-learn, Numba and matplotlib, which `solve` does not need.
 _MODULES = {

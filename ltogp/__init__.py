@@ -7,6 +7,8 @@
 ((128, 128), (16384,))
 """
 
+import importlib
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from ltogp.descriptor import encode, histogram
@@ -17,7 +19,15 @@ if TYPE_CHECKING:
     from ltogp._compilation import counts_bits as counts_bits
     from ltogp.estimator import LTOGP
 
-__all__ = ["LTOGP", "encode", "encode_tiles", "histogram", "histogram_map", "histogram_top"]
+__all__ = ["encode", "encode_tiles", "histogram", "histogram_map", "histogram_top"]
+if find_spec("sklearn"):  # without it `from ltogp import *` leaves the estimator out
+    __all__ += ["LTOGP"]
+
+# Loaded when first used.
+_MODULES = {
+    "LTOGP": "estimator",  # scikit-learn, whose import takes longer than everything else here
+    "counts_bits": "_compilation",  # for `microexpr doctor`, which says what is chosen here
+}
 
 
 def __getattr__(name: str) -> Any:
@@ -25,16 +35,9 @@ def __getattr__(name: str) -> Any:
         from importlib.metadata import version
 
         return version("microexpr")
-    if name == "counts_bits":  # for `microexpr doctor`, which says what is chosen here
-        from ltogp._compilation import counts_bits
-
-        return counts_bits
-    # The estimator needs scikit-learn, whose import takes longer than everything else here.
-    if name == "LTOGP":
-        from ltogp.estimator import LTOGP
-
-        return LTOGP
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f".{_MODULES[name]}", __name__), name)
 
 
 def __dir__() -> list[str]:

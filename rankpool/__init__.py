@@ -1,5 +1,7 @@
 """Rank pooling: a sequence of frames in, the weights that put them in order out."""
 
+import importlib
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from .held_out import HeldOutScores, held_out_scores
@@ -13,19 +15,25 @@ if TYPE_CHECKING:
 
 __all__ = [
     "HeldOutScores",
-    "HierarchicalRankPooling",
-    "RankPooling",
-    "RankSVM",
     "RankSVMResult",
     "approximate_rank_pool",
     "dynamic_image",
     "held_out_scores",
     "hierarchical_rank_pool",
-    "ndcg",
-    "ndcg_scorer",
     "rank_pool",
     "rank_svm",
 ]
+if find_spec("sklearn"):  # without it `from rankpool import *` leaves these out
+    __all__ += ["HierarchicalRankPooling", "RankPooling", "RankSVM", "ndcg", "ndcg_scorer"]
+
+# Loaded when first used: scikit-learn takes a second to import; the functions don't need it.
+_MODULES = {
+    "HierarchicalRankPooling": "estimator",
+    "RankPooling": "estimator",
+    "RankSVM": "learning",
+    "ndcg": "learning",
+    "ndcg_scorer": "learning",
+}
 
 
 def __getattr__(name: str) -> Any:
@@ -33,16 +41,9 @@ def __getattr__(name: str) -> Any:
         from importlib.metadata import version
 
         return version("microexpr")
-    # scikit-learn takes a second to import; the functions don't need it
-    if name in ("HierarchicalRankPooling", "RankPooling"):
-        from . import estimator
-
-        return getattr(estimator, name)
-    if name in ("RankSVM", "ndcg", "ndcg_scorer"):
-        from . import learning
-
-        return getattr(learning, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f".{_MODULES[name]}", __name__), name)
 
 
 def __dir__() -> list[str]:
