@@ -7,7 +7,7 @@ and some of the others do not survive a fork.
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from threading import Lock
+from threading import Lock, local
 
 import numba
 
@@ -15,6 +15,7 @@ import numba
 _OMP_NUM_THREADS = os.environ.get("OMP_NUM_THREADS", "")
 shared_pool: ThreadPoolExecutor | None = None
 pool_lock = Lock()
+_inside = local()  # of a thread of the pool: its `pool` is True
 
 
 def thread_limit() -> int:
@@ -38,12 +39,14 @@ def run(function: Callable[..., int], pieces: Sequence[tuple[int, ...]], n_threa
     The threads come from one pool that all callers share, and callers only wait: when eight Python threads
     call at once, no more than thread_limit() kernels run.
     """
-    if n_threads == 1 or len(pieces) == 1:
+    # A thread of the pool that waited for others of the pool could wait for ever.
+    if n_threads == 1 or len(pieces) == 1 or getattr(_inside, "pool", False):
         return [function(*piece) for piece in pieces]
     queue = iter(enumerate(pieces))  # its next() is atomic, under the GIL
     results = [0] * len(pieces)
 
     def work() -> None:
+        _inside.pool = True
         for i, piece in queue:
             results[i] = function(*piece)
 

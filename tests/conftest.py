@@ -43,6 +43,16 @@ def pytest_report_collectionfinish(config):
     return []
 
 
+@pytest.fixture
+def eight_threads(monkeypatch):
+    """Ltogp works on eight threads, however few CPUs there are and however small the images."""
+    from ltogp import _checks, _threads
+
+    monkeypatch.setattr(_threads, "thread_limit", lambda: 8)
+    monkeypatch.setattr(_threads, "shared_pool", None)
+    monkeypatch.setattr(_checks, "_SMALL", 0)
+
+
 class Videos(NamedTuple):
     """H.264 videos of 360 x 640 pixels, 25 frames a second."""
 

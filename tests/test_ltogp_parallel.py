@@ -56,12 +56,6 @@ def run_python(code, cwd=None, **environment):
     return done.stdout
 
 
-@pytest.fixture
-def eight_threads(monkeypatch):
-    monkeypatch.setattr(_threads, "thread_limit", lambda: 8)
-    monkeypatch.setattr(_threads, "shared_pool", None)
-
-
 @pytest.mark.parametrize("n_jobs", [1, 2, 3, 8, -1, None])
 def test_same_bits_at_any_number_of_threads(n_jobs, eight_threads):
     assert_same(results(n_jobs))
@@ -229,6 +223,17 @@ def test_a_failing_piece_is_reported():
     with pytest.raises(MemoryError):
         _threads.run(fail, [(0,), (1,), (2,)], 2)
     assert _threads.run(lambda i: i * i, [(i,) for i in range(20)], 2) == [i * i for i in range(20)]
+
+
+def test_a_piece_may_call_us_again():
+    """As of an image whose slices are computed by ltogp: it would wait for threads that wait for it."""
+    run_python(
+        """
+from ltogp import _threads
+_threads.thread_limit = lambda: 2
+assert _threads.run(lambda k: sum(_threads.run(lambda i: i, [(1,), (k,)], 2)), [(2,)] * 8, 2) == [3] * 8
+"""
+    )
 
 
 @pytest.mark.parametrize("view", [lambda x: x, lambda x: x[:, ::-1, 1:], np.asfortranarray])

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from skimage.filters.rank import windowed_histogram
 
 import ltogp
-from ltogp import _checks, _regions, _threads, _tiling, _windows
+from ltogp import _regions, _tiling, _windows
 
 BINS = {"default": 256, "ror": 36, "uniform": 10, "nri_uniform": 59}
 MODES = ["nearest", "reflect", "mirror", "constant", "wrap"]
@@ -55,13 +55,6 @@ def slow_map(codes, window, stride, n_bins, mask=None):
         inside = np.s_[max(0, y) : max(0, y + window[0]), max(0, x) : max(0, x + window[1])]
         out[i, j] = np.bincount(codes[inside][mask[inside]], minlength=n_bins)
     return out
-
-
-@pytest.fixture
-def eight_threads(monkeypatch):
-    monkeypatch.setattr(_threads, "thread_limit", lambda: 8)
-    monkeypatch.setattr(_threads, "shared_pool", None)
-    monkeypatch.setattr(_checks, "_SMALL", 0)
 
 
 # ---------------------------------------------------------------------------------------------------- codes
