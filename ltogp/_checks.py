@@ -13,6 +13,7 @@ from ltogp import _threads
 
 NORMS = {None: 0, "l1": 1, "l2": 2, "l1-sqrt": 3}  # and what the kernel calls them
 HOW_TO_READ = "np.asarray(PIL.Image.open(path).convert('L'))"
+EPS = {dtype(0).itemsize: float(np.finfo(dtype).eps) for dtype in (np.float16, np.float32, np.float64)}
 # Kernels hold some rows with their borders: at this radius up to 2 GB.
 _LARGEST_RADIUS = 4096
 # Work below this many pixels stays on the calling thread.
@@ -109,7 +110,7 @@ def check_array(images: Any, name: str) -> NDArray[Any]:
 
 
 def check_channel_axis(channel_axis: Any, shape: tuple[int, ...], name: str) -> int:
-    if not _is_int(channel_axis):
+    if not is_int(channel_axis):
         raise TypeError(f"channel_axis is {channel_axis!r}; must be None or an integer")
     if len(shape) not in (3, 4):
         raise ValueError(
@@ -136,9 +137,6 @@ def to_kernel_dtype(x: NDArray[Any], name: str) -> NDArray[Any]:
         f"{name} has dtype {x.dtype} and holds {high if high > 2**51 else low}; beyond 2**51 differences are "
         f"not exact. Subtract a constant, or cast with {name}.astype(np.float64) if rounding is right"
     )
-
-
-EPS = {dtype(0).itemsize: float(np.finfo(dtype).eps) for dtype in (np.float16, np.float32, np.float64)}
 
 
 def warn_if_divided(stack: NDArray[Any], eps: float, name: str, stacklevel: int) -> None:
@@ -196,7 +194,7 @@ def check_blocks(blocks: Any, height: int, width: int) -> tuple[int, int]:
         by, bx = blocks
     except (TypeError, ValueError):
         raise TypeError(f"blocks is {blocks!r}; must be two integers (rows, columns of blocks)") from None
-    if not (_is_int(by) and _is_int(bx)):
+    if not (is_int(by) and is_int(bx)):
         raise TypeError(f"blocks is {blocks!r}; must be two integers (rows, columns of blocks)")
     if by < 1 or bx < 1:
         raise ValueError(f"blocks is {blocks!r}; must be at least (1, 1)")
@@ -225,9 +223,7 @@ def check_mask(mask: Any, shape: tuple[int, ...]) -> NDArray[np.uint8]:
 
 
 def check_normalize(normalize: Any) -> int:
-    if normalize is None:
-        return 0
-    if not isinstance(normalize, str):
+    if normalize is not None and not isinstance(normalize, str):
         raise TypeError(f"normalize is {normalize!r}; must be None, l1, l2 or l1-sqrt")
     if normalize not in NORMS:
         raise ValueError(f"normalize is {normalize!r}; must be None, l1, l2 or l1-sqrt")
@@ -237,7 +233,7 @@ def check_normalize(normalize: Any) -> int:
 def check_radii(radius: Any) -> list[int]:
     if type(radius) is int or not isinstance(radius, tuple | list):
         return [check_radius(radius, "an integer or a tuple of integers")]
-    if not all(map(_is_int, radius)):
+    if not all(map(is_int, radius)):
         raise TypeError(f"radius is {radius!r}; must be an integer or a tuple of integers")
     if not radius or min(radius) < 1 or max(radius) > _LARGEST_RADIUS:
         raise ValueError(
@@ -248,7 +244,7 @@ def check_radii(radius: Any) -> list[int]:
 
 
 def check_radius(radius: Any, wanted: str = "an integer") -> int:
-    if not _is_int(radius):
+    if not is_int(radius):
         raise TypeError(f"radius is {radius!r}; must be {wanted}")
     if not 1 <= radius <= _LARGEST_RADIUS:
         raise ValueError(f"radius is {radius}; must be at least 1 and at most {_LARGEST_RADIUS}")
@@ -324,7 +320,7 @@ def check_n_jobs(n_jobs: Any, n_pixels: int) -> int:
     """Return how many threads to use for this many pixels."""
     if n_jobs is None:
         n_jobs = -1
-    elif not _is_int(n_jobs):
+    elif not is_int(n_jobs):
         raise TypeError(f"n_jobs is {n_jobs!r}; must be None or an integer")
     if n_jobs == 0:
         raise ValueError("n_jobs is 0; must be None, -1 or at least 1, or -2 for all CPUs but one, and so on")
@@ -347,9 +343,15 @@ def check_out(out: Any, shape: tuple[int, ...], images: Iterable[NDArray[Any]], 
     if out.ndim == 2 and len(out) > 1 and abs(out.strides[0]) < out.shape[1] * out.itemsize:
         raise ValueError("out has rows that share memory")
     for other, name in [(mask, "mask"), *((channel, "images") for channel in images)]:
-        # NumPy's stubs know no other limits of work than none and all.
-        if isinstance(other, np.ndarray) and np.may_share_memory(out, other, 10_000):  # type: ignore[arg-type]
+        if share_memory(out, other):
             raise ValueError(f"out shares memory with {name}")
+
+
+def share_memory(a: Any, b: Any) -> bool:
+    """Whether two arrays do, as far as NumPy can say soon."""
+    if not (isinstance(a, np.ndarray) and isinstance(b, np.ndarray)):
+        return False
+    return np.may_share_memory(a, b, 10_000)  # type: ignore[arg-type]  # the stubs know none and all only
 
 
 def refuse_masked(array: Any, name: str) -> None:
@@ -358,11 +360,11 @@ def refuse_masked(array: Any, name: str) -> None:
 
 
 def _is_masked(array: Any) -> bool:
-    """Whether it is a masked array, or a list with one in it."""
+    """Whether it is a masked array, or a list with one in it, or a Dask array of such chunks."""
     if isinstance(array, list | tuple):
         return any(map(_is_masked, array))
-    return isinstance(array, np.ma.MaskedArray)
+    return isinstance(getattr(array, "_meta", array), np.ma.MaskedArray)
 
 
-def _is_int(value: Any) -> bool:
+def is_int(value: Any) -> bool:
     return type(value) is int or (isinstance(value, Integral) and not isinstance(value, bool))

@@ -25,6 +25,7 @@ from ltogp._checks import (
     check_mask,
     refuse_masked,
     refuse_number,
+    share_memory,
     to_kernel_dtype,
     warn_if_divided,
 )
@@ -140,12 +141,7 @@ def check_writable(out: Any, shape: tuple[int, ...], sources: Sequence[Source | 
     if isinstance(out, np.ndarray) and not out.flags.writeable:
         raise ValueError("out is read-only")
     for source in sources:
-        other = None if source is None else source.array
-        shared = out is other
-        if isinstance(out, np.ndarray) and isinstance(other, np.ndarray):
-            # NumPy's stubs know no other limits of work than none and all.
-            shared = np.may_share_memory(out, other, 10_000)  # type: ignore[arg-type]
-        if shared and source is not None:
+        if source is not None and (out is source.array or share_memory(out, source.array)):
             raise ValueError(f"out shares memory with {'mask' if source.names == ['mask'] else 'image'}")
 
 

@@ -2,13 +2,12 @@
 
 from collections.abc import Sequence
 from math import prod
-from numbers import Integral
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ltogp._checks import check_n_jobs, check_normalize, check_radii, check_radius
+from ltogp._checks import check_n_jobs, check_normalize, check_radii, check_radius, is_int
 from ltogp._regions import Encoding, Windows
 from ltogp._tiling import (
     Place,
@@ -294,8 +293,7 @@ def _read_region(
 
 def _check_pair(value: Any, name: str) -> tuple[int, int]:
     pair = value if isinstance(value, tuple | list) else (value, value)
-    integers = all(isinstance(n, Integral) and not isinstance(n, bool) for n in pair)
-    if len(pair) != 2 or not integers:
+    if len(pair) != 2 or not all(map(is_int, pair)):
         raise TypeError(f"{name} is {value!r}; must be an integer or two (rows, columns)")
     if min(pair) < 1:
         raise ValueError(f"{name} is {value!r}; must be at least 1")

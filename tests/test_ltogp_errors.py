@@ -2,6 +2,7 @@
 
 import re
 
+import dask.array
 import numpy as np
 import pytest
 from numpy.lib.stride_tricks import as_strided
@@ -27,6 +28,7 @@ WITH_INF[-1, -1] = -np.inf
         ),
         (GOOD.astype(object), {}, TypeError, "dtype object; must be bool, an integer, float16"),
         (np.ma.masked_equal(GOOD, 0), {}, TypeError, "masked array"),
+        (dask.array.from_array(np.ma.masked_equal(GOOD, 0)), {}, TypeError, "masked array"),
         (GOOD[0, 0], {}, ValueError, "shape (30,); must be (H, W) or (T, H, W)"),
         (GOOD[..., None], {}, ValueError, "shape (4, 20, 30, 1); must be (H, W) or (T, H, W)"),
         (GOOD[:, :0], {}, ValueError, "shape (4, 0, 30): it holds no pixel"),

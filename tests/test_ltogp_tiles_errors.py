@@ -10,7 +10,6 @@ import pytest
 import zarr
 
 import ltogp
-from ltogp import _checks, _threads
 
 RNG = np.random.default_rng(0)
 IMAGE = RNG.integers(0, 256, (40, 55), dtype=np.uint8)
@@ -27,13 +26,6 @@ class Sliced:
     def __getitem__(self, key):
         self.read.append(key)
         return self.array[key].copy()
-
-
-@pytest.fixture
-def eight_threads(monkeypatch):
-    monkeypatch.setattr(_threads, "thread_limit", lambda: 8)
-    monkeypatch.setattr(_threads, "shared_pool", None)
-    monkeypatch.setattr(_checks, "_SMALL", 0)
 
 
 WITH_NAN = STACK.astype(np.float32)
@@ -110,6 +102,7 @@ class Masking(Sliced):
         (IMAGE.astype(object), {}, TypeError, "image has dtype object"),
         (np.ma.masked_equal(IMAGE, 0), {}, TypeError, "image is a masked array"),
         (Masking(IMAGE), {}, TypeError, "image is a masked array"),
+        (dask.array.from_array(np.ma.masked_equal(IMAGE, 0)), {}, TypeError, "image is a masked array"),
         ("slide.tif", {}, TypeError, "image is 'slide.tif', which looks like the name of a file"),
         (COLOUR, {}, ValueError, "looks like an image in colour"),
         (zarr.create_array({}, data=COLOUR), {}, ValueError, "looks like an image in colour"),
@@ -151,6 +144,7 @@ def test_refused(function, image, options, error, message):
         function(image, **options)
 
 
+MASKED_DASK = dask.array.from_array(np.ma.array(IMAGE > 9, mask=IMAGE > 200))
 READ_ONLY = np.empty(IMAGE.shape, np.uint8)
 READ_ONLY.flags.writeable = False
 
@@ -187,6 +181,7 @@ def test_codes_cannot_be_written_there(out, error, message):
             "mask has shape (39, 55); must be (40, 55), as the images",
         ),
         (4, 2, {"mask": Masking(IMAGE > 9)}, TypeError, "mask is a masked array"),
+        (4, 2, {"mask": MASKED_DASK}, TypeError, "mask is a masked array"),
         (
             16,
             2,
