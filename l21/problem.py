@@ -17,11 +17,14 @@ is about 1e-16 Σ_i γ_i ‖X_i‖ ‖W‖ in the objective: where γ is so larg
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import issparse
+
+from ._blas import one_blas_thread
 
 Floats = NDArray[np.floating]
 Matrix = Any  # X: Floats, or a scipy.sparse matrix or array in CSR or CSC
@@ -35,6 +38,7 @@ _ENTRIES = 1e-60, 1e60
 _GAMMAS = 1e-120, 1e120
 
 
+@one_blas_thread()
 def objective(X: Matrix, Y: ArrayLike, W: ArrayLike, gamma: float | ArrayLike = 1.0) -> float:
     """Value of the primal, γ‖XW - Y‖_{2,1} + ‖W‖_{2,1}, in float64.
 
@@ -64,6 +68,7 @@ def objective(X: Matrix, Y: ArrayLike, W: ArrayLike, gamma: float | ArrayLike = 
     return value if value < np.inf else float("inf")  # inf - inf is NaN
 
 
+@one_blas_thread()
 def feasible_dual(X: Matrix, dual: ArrayLike, gamma: float | ArrayLike = 1.0) -> Floats:
     """Scale any Λ (n, c) into the dual's feasible set, in float64.
 
@@ -77,15 +82,17 @@ def feasible_dual(X: Matrix, dual: ArrayLike, gamma: float | ArrayLike = 1.0) ->
     array([[0.5]])
     """
     X, dual = _matrix(X), real_array("the dual", dual).astype(np.float64)
-    if X.ndim != 2 or dual.ndim != 2 or len(dual) != X.shape[0]:
+    if X.ndim != 2 or dual.ndim != 2 or len(dual) != X.shape[0] or 0 in X.shape:
         raise ValueError(
-            f"the dual has shape {dual.shape} and X {X.shape}: both need one row for each sample"
+            f"the dual has shape {dual.shape} and X {X.shape}: both need one row for each sample, "
+            "and X a feature"
         )
     _check_entries("X", X)
     check_finite("the dual", dual)
     return scale_into_dual_set(X, dual, check_gamma(gamma, X.shape[0]))[0]
 
 
+@one_blas_thread()
 def relative_gap(
     X: Matrix, Y: ArrayLike, W: ArrayLike, dual: ArrayLike, gamma: float | ArrayLike = 1.0
 ) -> float:
@@ -104,11 +111,14 @@ def relative_gap(
     0.0
     """
     X, Y, radius = check_problem(X, Y, gamma)
+    if np.shape(dual) != Y.shape:
+        raise ValueError(f"the dual has shape {np.shape(dual)}; it needs to be that of Y, {Y.shape}")
     upper = objective(X, Y, W, gamma)
     feasible = feasible_dual(X, dual, radius)
     return gap_of(upper, float(np.vdot(feasible, Y)))
 
 
+@one_blas_thread()
 def critical_gamma(X: Matrix, Y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
     """Largest γ at which W = 0 is optimal: 1 / max_j ‖(XᵀŶ)_j‖₂, where Ŷ has Y's rows at unit length.
 
@@ -219,8 +229,8 @@ def check_options(
     """W0 as float64, or an error that says which of the three no solver can use."""
     if not 0.0 < tol < 1.0:
         raise ValueError(f"tol needs to lie between 0 and 1, got {tol}")
-    if max_iter is not None and max_iter < 1:
-        raise ValueError(f"max_iter needs to be at least 1, got {max_iter}")
+    if max_iter is not None and not (isinstance(max_iter, Integral) and max_iter >= 1):
+        raise ValueError(f"max_iter needs to be an integer of at least 1, got {max_iter!r}")
     return None if W0 is None else check_weights("W0", W0, shape)
 
 
@@ -259,7 +269,8 @@ def real_array(name: str, array: ArrayLike) -> Floats:
     array = np.asarray(array)
     if array.dtype.kind not in "biuf":
         raise TypeError(f"{name} has dtype {array.dtype}; it needs to be an array of real numbers")
-    return array if array.dtype in (np.float32, np.float64) else array.astype(np.float64)
+    with np.errstate(over="ignore"):  # a longdouble beyond float64 is an infinity, and that an error
+        return array if array.dtype in (np.float32, np.float64) else array.astype(np.float64)
 
 
 def refuse_masked(name: str, array: Any) -> None:

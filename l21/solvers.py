@@ -55,7 +55,7 @@ class L21Result:
     n_iter: int
     solver: str
     converged: bool
-    residuals: Floats | None = None
+    residuals: Floats
 
     def __repr__(self) -> str:
         """Say the certificate and not the arrays."""

@@ -440,6 +440,8 @@ def test_bad_problems(arguments, message):
         ({"solver": "admm"}, "solver needs to be"),
         ({"tol": 0.0}, "tol needs to lie"),
         ({"max_iter": 0}, "max_iter needs to be"),
+        ({"max_iter": 1.5}, "max_iter needs to be an integer"),
+        ({"max_iter": 1.5, "solver": "irls"}, "max_iter needs to be an integer"),
         ({"W0": np.zeros((2, 2))}, r"it needs to be \(2, 3\)"),
         ({"W0": np.full((2, 3), np.nan)}, "finite"),
     ],
@@ -454,6 +456,10 @@ def test_bad_arguments_of_the_pieces():
         l21.objective(X_GOOD, Y_GOOD, np.zeros((3, 3)))
     with pytest.raises(ValueError, match="one row for each sample"):
         l21.feasible_dual(X_GOOD, np.zeros((2, 3)))
+    with pytest.raises(ValueError, match="and X a feature"):
+        l21.feasible_dual(X_GOOD[:, :0], np.zeros((3, 3)))
+    with pytest.raises(ValueError, match=r"the dual has shape \(3, 2\); it needs to be that of Y, \(3, 3\)"):
+        l21.relative_gap(X_GOOD, Y_GOOD, np.zeros((2, 3)), np.zeros((3, 2)))
     with pytest.raises(ValueError, match="one label for each sample"):
         l21.one_hot(np.eye(2))
 

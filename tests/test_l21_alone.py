@@ -150,6 +150,17 @@ def two_blas_threads():
         yield counts()
 
 
+def test_the_functions_of_the_problem_have_the_same_bits_at_any_number_of_blas_threads():
+    rng = np.random.default_rng(0)
+    X, Y = rng.standard_normal((500, 500)), np.eye(10)[np.arange(500) % 10]
+    W, dual, seen = rng.standard_normal((500, 10)), rng.standard_normal((500, 10)), set()
+    for threads in (1, 2):
+        with threadpool_limits(threads, user_api="blas"):
+            numbers = l21.critical_gamma(X, Y), l21.objective(X, Y, W), l21.relative_gap(X, Y, W, dual)
+            seen.add((numbers, l21.feasible_dual(X.astype(np.float32), dual).tobytes()))
+    assert len(seen) == 1
+
+
 def test_many_threads_leave_the_count_as_it_was(two_blas_threads):
     before = counts()
     rng = np.random.default_rng(0)

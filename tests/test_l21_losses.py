@@ -187,7 +187,7 @@ def test_bad_input(loss):
         solve(X, Y, 0.0)
     with pytest.raises(ValueError, match="tol needs to lie"):
         solve(X, Y, tol=0.0)
-    with pytest.raises(ValueError, match="max_iter needs to be at least 1"):
+    with pytest.raises(ValueError, match="max_iter needs to be an integer of at least 1"):
         solve(X, Y, max_iter=0)
     with pytest.raises(ValueError, match=r"W0 has shape \(2, 5\)"):
         solve(X, Y, W0=np.zeros((2, 5)))
