@@ -77,11 +77,15 @@ def check_settings(C: Any, loss: Any, tol: Any, max_iter: Any) -> tuple[float, f
     C, tol = _check_C(C), check_positive(tol, "tol")
     if loss not in ("hinge", "squared_hinge"):
         raise ValueError(f'loss is {loss!r}; it must be "hinge" or "squared_hinge"')
-    if max_iter is not None and (
-        isinstance(max_iter, bool) or not isinstance(max_iter, Integral) or max_iter < 1
-    ):
-        raise ValueError(f"max_iter is {max_iter!r}; it must be an integer of at least 1, or None")
+    if max_iter is not None:
+        check_at_least(max_iter, 1, "max_iter")
     return C, tol
+
+
+def check_at_least(value: Any, least: int, name: str) -> None:
+    """Raise unless it is an integer, and as large."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+        raise ValueError(f"{name} is {value!r}; it must be an integer of at least {least}")
 
 
 def check_positive(value: Any, name: str) -> float:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from . import _exact_kernels, _kernels
+from . import _dense_kernels, _exact_kernels, _kernels
 from ._frames import Floats, PairOrder, count_pairs, weigh
 from .result import Loss, RankSVMResult, relative_gap
 
@@ -112,9 +112,8 @@ def exact_objectives(
     for k, t in enumerate(order):
         _exact_kernels.exact_add(_row(frames, t), first, beta[k], beta_low[k], w, w_low)
     w += w_low
-    with np.errstate(over="ignore", invalid="ignore"):  # seen in a moment
-        primal = 0.5 * float(u @ u) + C * _exact_kernels.exact_hinges(f, f_low, later, end, power)
-        dual = total - 0.5 * float(w @ w) - (square / (4 * C) if power == 2 else 0.0)
+    primal = 0.5 * _dense_kernels.dot(u, u) + C * _exact_kernels.exact_hinges(f, f_low, later, end, power)
+    dual = total - 0.5 * _dense_kernels.dot(w, w) - (square / (4 * C) if power == 2 else 0.0)
     return (primal, dual) if np.isfinite(primal) and np.isfinite(dual) else None
 
 

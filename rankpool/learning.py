@@ -13,6 +13,7 @@ from sklearn.metrics import make_scorer, ndcg_score
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
 from . import _long_kernels
+from ._blas import one_blas_thread
 from ._checks import check_frames, check_settings, refuse_masked
 from ._frames import Floats, Names, NoPairError, PairOrder, pair_order
 from .ranksvm import solve, warn_above
@@ -169,7 +170,8 @@ class RankSVM(BaseEstimator):
         check_is_fitted(self)
         refuse_masked(X, "X")
         X = validate_data(self, X, accept_sparse="csr", dtype=np.float64, reset=False)
-        return X @ self.coef_
+        with one_blas_thread():  # the same bits whatever number of threads is set
+            return X @ self.coef_
 
     def predict(self, X: Any) -> Floats:
         """Return the scores, as rankers elsewhere do; the same as `decision_function`."""
@@ -301,7 +303,7 @@ def ndcg(
     if len(relevance) and relevance.min() < 0:
         raise ValueError(f"y holds {relevance.min():g}; NDCG needs relevance of at least 0")
     try:
-        pairs = pair_order(relevance, _group_ids(groups, group_sizes, n), n, SAMPLES)
+        pairs = pair_order(relevance, _group_ids(groups, group_sizes, n), n, SAMPLES._replace(V="scores"))
     except NoPairError:
         return _warn_undefined("NDCG", 1.0)
     relevance, given = relevance[pairs.order], given[pairs.order]
@@ -358,7 +360,7 @@ def _group_ids(groups: Any, group_sizes: Any, n: int) -> Any:
     if sizes.ndim != 1 or sizes.dtype.kind not in "iu" or (sizes < 0).any():
         raise ValueError("group_sizes must be the number of samples of each group: integers of at least 0")
     if sizes.sum() != n:
-        raise ValueError(f"group_sizes add up to {sizes.sum()}; X has {n} samples")
+        raise ValueError(f"group_sizes add up to {sizes.sum()}, but there are {n} samples")
     return np.repeat(np.arange(len(sizes)), sizes)
 
 

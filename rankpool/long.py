@@ -23,6 +23,9 @@ from . import _kernels, _long_kernels
 from ._frames import Floats, PairOrder, combine, count_pairs, largest_square, relative_scores
 from .certificate import EPSILON, LARGEST, VISIBLE, exact_objectives, rounding_of_dual
 
+ONE_BY_ONE = 10**9  # pairs of the last certificate
+_LARGEST = 2048  # features with a full preconditioner, d² floats
+
 
 class LongSolution(NamedTuple):
     """u and the certificate that goes with it: α from u and `width`, β = Aᵀα in the order of the frames."""
@@ -272,11 +275,10 @@ class _Problem:
             diagonal = np.ones(d)
             for start in range(0, len(i), 256):
                 part = slice(start, start + 256)
-                if isinstance(self.frames, np.ndarray):
-                    D = self.frames[j[part]] - self.frames[i[part]]
+                D = self.frames[j[part]] - self.frames[i[part]]
+                if isinstance(D, np.ndarray):
                     diagonal += weight * np.einsum("nk,nk->k", D, D)
                 else:
-                    D = self.frames[j[part]] - self.frames[i[part]]
                     diagonal += weight * np.asarray(D.multiply(D).sum(axis=0)).ravel()
             return lambda r: r / diagonal
         M = np.zeros((d, d))
@@ -337,7 +339,3 @@ class _Problem:
             else:
                 high, g_high = step, g
         return low
-
-
-ONE_BY_ONE = 10**9  # pairs of the last certificate
-_LARGEST = 2048  # features with a full preconditioner, d² floats

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ._checks import check_frames, check_positive, refuse_masked
+from ._checks import check_at_least, check_frames, check_positive, refuse_masked
 from ._frames import Floats, raise_unless_finite, time_order
 from .ranksvm import approximate_rank_pool, rank_svm
 from .result import Loss
@@ -95,7 +95,7 @@ def rank_pool(
     (4,)
     """
     _check_options(smoothing, feature_map, normalize, direction, method)
-    _check_at_least(window, 1, "window")
+    check_at_least(window, 1, "window")
     frames = check_frames(V)
     T = frames.shape[0]
     ranks = None
@@ -214,9 +214,9 @@ def hierarchical_rank_pool(
         raise ValueError(
             "smoothing is 'ma'; hierarchical rank pooling has its own windows: use 'tvm' or None"
         )
-    _check_at_least(window, 2, "window")
-    _check_at_least(stride, 1, "stride")
-    _check_at_least(depth, 1, "depth")
+    check_at_least(window, 2, "window")
+    check_at_least(stride, 1, "stride")
+    check_at_least(depth, 1, "depth")
     if feature_map in ("hellinger", "chi2") and depth > 1:
         raise ValueError(
             f"feature_map={feature_map!r} needs features of at least 0, which those of layer 2 are not; use "
@@ -315,11 +315,6 @@ def _check_options(smoothing: Any, feature_map: Any, normalize: Any, direction: 
             raise ValueError(f"{name} is {value!r}; it must be one of {', '.join(map(repr, allowed))}")
 
 
-def _check_at_least(value: Any, least: int, name: str) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-        raise ValueError(f"{name} is {value!r}; it must be an integer of at least {least}")
-
-
 def _finite_copy(frames: Any) -> Any:
     """Return a float64 copy of the frames, dense or CSR as they come."""
     frames = frames.astype(np.float64)
@@ -409,9 +404,9 @@ def _normalized(frames: Any, normalize: str | None) -> Any:
 
 
 def _row_norms(frames: Floats, normalize: str) -> Floats:
-    if normalize == "l1":
-        return np.abs(frames).sum(axis=1)
     with np.errstate(over="ignore", invalid="ignore"):  # seen afterwards
+        if normalize == "l1":
+            return np.abs(frames).sum(axis=1)
         return np.sqrt(np.einsum("tk,tk->t", frames, frames))
 
 

@@ -304,24 +304,26 @@ def _solve_in_pairs(
     verbose: bool,
     names: Names,
 ) -> RankSVMResult:
-    K, in_order = _ordered_gram(frames, pairs)
-    _check_reach(float(K.diagonal().max()), C, frames, names)
-    largest = float(K.diagonal().max())
-    closed, solution = None, closed_form(in_order, pairs, C, loss)
-    if solution is not None:
-        closed = certify(frames, pairs, C, loss, largest, *solution, tol)
-        if closed.gap <= tol:
-            return closed
+    _, in_order, largest, closed = _try_closed_form(frames, pairs, C, loss, tol, names)
+    if closed is not None and closed.gap <= tol:
+        return closed
     solution = iterate(in_order, pairs, C, loss, tol, max_iter, verbose)
     result = certify(frames, pairs, C, loss, largest, *solution, tol)
     return closed if closed is not None and closed.gap <= result.gap else result
 
 
-def _ordered_gram(frames: Any, pairs: PairOrder) -> tuple[Floats, Floats]:
-    """Return the Gram matrix of the frames, and that of the frames in the order of the pairs."""
+def _try_closed_form(
+    frames: Any, pairs: PairOrder, C: float, loss: Loss, tol: float, names: Names
+) -> tuple[Floats, Floats, float, RankSVMResult | None]:
+    """Return the Gram matrix, that of the frames in the pairs' order, its largest entry, and what holds."""
     K = gram(frames)
+    largest = float(K.diagonal().max())
+    _check_reach(largest, C, frames, names)
     straight = (pairs.order == np.arange(len(K))).all()
-    return K, K if straight else K[np.ix_(pairs.order, pairs.order)]
+    in_order = K if straight else K[np.ix_(pairs.order, pairs.order)]
+    solution = closed_form(in_order, pairs, C, loss)
+    closed = None if solution is None else certify(frames, pairs, C, loss, largest, *solution, tol)
+    return K, in_order, largest, closed
 
 
 def _solve_long(
@@ -340,13 +342,9 @@ def _solve_long(
     squared = loss == "squared_hinge"
     K, closed = None, None
     if d > T and T <= LARGEST_GRAM and isinstance(frames, np.ndarray):
-        K, in_order = _ordered_gram(frames, pairs)
-        _check_reach(float(K.diagonal().max()), C, frames, names)
-        solution = closed_form(in_order, pairs, C, loss)
-        if solution is not None:
-            closed = certify(frames, pairs, C, loss, float(K.diagonal().max()), *solution, tol)
-            if closed.gap <= tol:
-                return closed
+        K, _, _, closed = _try_closed_form(frames, pairs, C, loss, tol, names)
+        if closed is not None and closed.gap <= tol:
+            return closed
     else:
         _check_reach(largest_square(frames), C, frames, names)
     if isinstance(frames, np.ndarray) and frames.dtype.kind != "f":

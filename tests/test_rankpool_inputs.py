@@ -6,8 +6,6 @@ import pytest
 import rankpool
 from rankpool import approximate_rank_pool, rank_svm
 
-LOSSES = ("hinge", "squared_hinge")
-
 
 def walk(T, d, seed=0, drift=0.0):
     rng = np.random.default_rng(seed)

@@ -186,7 +186,7 @@ def test_group_sizes_are_groups():
     assert by_id.score(X, y, group_sizes=sizes) == by_id.score(X, y, groups)
     assert ndcg(y, X[:, 0], group_sizes=list(sizes)) == ndcg(y, X[:, 0], groups)
     for bad, match in (
-        (sizes[1:], r"group_sizes add up to \d+; X has 300 samples"),
+        (sizes[1:], r"group_sizes add up to \d+, but there are 300 samples"),
         (groups.astype(float), "integers of at least 0"),
         (-sizes, "integers of at least 0"),
     ):

@@ -19,11 +19,6 @@ def walk(T=20, d=6, seed=0):
     return np.cumsum(np.random.default_rng(seed).normal(size=(T, d)) + 0.3, axis=0)
 
 
-def clips(n=9, d=30, seed=0):
-    rng = np.random.default_rng(seed)
-    return [rng.integers(0, 40, (T, d)).astype(np.float32) for T in rng.integers(5, 25, n)]
-
-
 # -- smoothing, maps, norms, directions ----------------------------------------------------------------------
 
 

@@ -5,7 +5,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse
-from sklearn.kernel_approximation import AdditiveChi2Sampler
 
 from rankpool import (
     RankPooling,
@@ -16,25 +15,14 @@ from rankpool import (
     rank_svm,
 )
 
-MAPS = {
-    "ssr": lambda V: np.sign(V) * np.sqrt(abs(V)),
-    "posneg": lambda V: np.hstack([np.sqrt(V.clip(0)), np.sqrt((-V).clip(0))]),
-    "hellinger": np.sqrt,
-    "tanh": np.tanh,
-    "chi2": lambda V: AdditiveChi2Sampler(sample_steps=3).fit_transform(V),
-}
+MAPS = ("ssr", "posneg", "hellinger", "tanh", "chi2")
 
 
 def walk(T=20, d=6, seed=0):
     return np.cumsum(np.random.default_rng(seed).normal(size=(T, d)) + 0.3, axis=0)
 
 
-def clips(n=9, d=30, seed=0):
-    rng = np.random.default_rng(seed)
-    return [rng.integers(0, 40, (T, d)).astype(np.float32) for T in rng.integers(5, 25, n)]
-
-
-@pytest.mark.parametrize("magnitude", [1e-310, 1e-200, 1e-140, 1e140, 1e200, 1e305])
+@pytest.mark.parametrize("magnitude", [1e-310, 1e-200, 1e-140, 1e140, 1e200, 1e305, 9e306])
 @pytest.mark.parametrize("normalize", ["l1", "l2"])
 @pytest.mark.parametrize("smoothing", [None, "tvm", "ma"])
 @pytest.mark.parametrize("kind", [np.array, scipy.sparse.csr_array])

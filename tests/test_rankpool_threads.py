@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+import scipy.sparse
 from threadpoolctl import ThreadpoolController, threadpool_limits
 
 from rankpool import HierarchicalRankPooling, RankPooling, RankSVM, _blas, rank_svm
@@ -67,6 +68,17 @@ def test_many_threads_and_errors():
         for job in [pool.submit(calls[k % len(calls)]) for k in range(8 * len(calls))]:
             job.result()
     assert blas_threads() == before
+
+
+def test_certificates_and_scores_have_the_same_bits_at_any_number_of_threads():
+    V = np.random.default_rng(0).normal(size=(100, 50_000))
+    model, seen = RankSVM(tol=0.5).fit(V, np.arange(100)), set()
+    for threads in (1, 2):
+        with threadpool_limits(threads, user_api="blas"):
+            results = [rank_svm(V[:8], tol=1e-13), rank_svm(scipy.sparse.csr_array(V[:8]))]
+            scores = model.decision_function(V).tobytes()
+        seen.add((scores, *((result.objective, result.dual_objective) for result in results)))
+    assert len(seen) == 1
 
 
 def test_one_thread_inside_and_nested():

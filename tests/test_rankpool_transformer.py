@@ -14,7 +14,6 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import Normalizer
 
-import rankpool
 from rankpool import (
     HierarchicalRankPooling,
     RankPooling,
@@ -199,11 +198,3 @@ def test_unfitted_and_bad_options():
         RankPooling(method="svm").fit(clips())
     with pytest.raises(ValueError, match="n_jobs"):
         RankPooling(n_jobs=0).fit(clips())
-
-
-def test_public_names():
-    assert set(rankpool.__all__) == set(dir(rankpool))
-    for name in rankpool.__all__:
-        assert getattr(rankpool, name).__doc__
-    with pytest.raises(AttributeError):
-        rankpool.RankPool  # noqa: B018
