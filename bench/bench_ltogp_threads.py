@@ -106,4 +106,3 @@ def test_top_threads(compare: Any) -> None:
         rounds=50,
         speedup=True,
     )
-
