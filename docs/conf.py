@@ -18,10 +18,10 @@ extensions = [
     "myst_parser",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
-    "sphinx.ext.mathjax",
     "numpydoc",
     "sphinx_gallery.gen_gallery",
     "local_links",
+    "mathml",
 ]
 templates_path = ["_templates"]
 exclude_patterns = ["_build", "gallery"]
@@ -32,6 +32,8 @@ nitpick_ignore_regex = [("py:obj", ".*"), ("py:class", r"(?!ltogp|rankpool|l21|m
 
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
+
+html_math_renderer = "mathml"
 
 autodoc_typehints = "none"
 autosummary_imported_members = False

@@ -147,11 +147,11 @@ def hierarchical_rank_pool(
 ) -> Floats:
     r"""Hierarchical rank pooling: windows are rank pooled to a shorter sequence, and so on, and then it.
 
-    Each layer below the last turns a sequence :math:`v_1, \dots, v_T` into
+    Each layer below the last turns a sequence :math:`v_1, \ldots, v_T` into
 
     .. math::
 
-        v'_k = \mathrm{rank\_pool}(v_{1 + sk}, \dots, v_{w + sk}), \quad k = 0, 1, \dots,
+        v'_k = \mathrm{rank\_pool}(v_{1 + sk}, \ldots, v_{w + sk}), \quad k = 0, 1, \ldots,
         \lfloor (T - w) / s \rfloor
 
     with window w and stride s; the last one is :func:`rank_pool` of all that is left. Every one of them
