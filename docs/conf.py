@@ -74,7 +74,8 @@ html_title = "microexpr"
 html_theme_options = {
     "github_url": "https://github.com/microexpr/microexpr",
     "show_prev_next": False,
-    "secondary_sidebar_items": ["page-toc"],
+    # Without the contents beside them the widest tables have the room.
+    "secondary_sidebar_items": {"**": ["page-toc"], "comparison": []},
     "navigation_with_keys": False,
     "header_links_before_dropdown": 7,
 }

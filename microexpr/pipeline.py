@@ -98,7 +98,7 @@ def describe(  # type: ignore[misc]  # the overloads don't repeat its options
     Each frame t becomes the concatenated LTOGP histograms of its blocks, v_t; rank pooling gives the u
     that solves
 
-    .. math:: \min_u \tfrac12 \|u\|^2 + C \sum_{i<j} \max(0, 1 - u^T (v_j - v_i)),
+    .. math:: \min\limits_u \tfrac12 \|u\|^2 + C \sum_{i<j} \max(0, 1 - u^T (v_j - v_i)),
 
     so that the scores u^T v_t rise with time.
 
@@ -120,7 +120,7 @@ def describe(  # type: ignore[misc]  # the overloads don't repeat its options
         What makes one vector of v_1 to v_T: rank pooling, which is the paper's; their mean; the mean and u
         side by side, the mean first; or where on the face u is long,
 
-        .. math:: e_b = \log \max(\|u_b\|, 10^{-3} \max_{b'} \|u_{b'}\|)
+        .. math:: e_b = \log \max(\|u_b\|, 10^{-3} \max\limits_{b'} \|u_{b'}\|)
 
         for each block b, row of blocks by row of blocks. A block that stays as it is has u_b = 0, and so
         counts as a thousandth of the longest: e_b grows by log s with every block where u is scaled by s, and
@@ -275,7 +275,7 @@ def make_classifier(
 
     The selection solves
 
-    .. math:: \min_W \gamma \|XW - Y\|_{2,1} + \|W\|_{2,1}
+    .. math:: \min\limits_W \gamma \|XW - Y\|_{2,1} + \|W\|_{2,1}
 
     on the training data and keeps the features with the largest rows of W. Features are standardised
     before it, because at gamma = 1 the scale of X decides whether W has any non-zero row at all.

@@ -77,7 +77,7 @@ def derive(X: NDArray[Any], of: str, to: str, blocks: tuple[int, int] | None = N
 
     "mean+rank" holds everything; "energy" is of "rank" too:
 
-    .. math:: e_b = \log \max(\|u_b\|, 10^{-3} \max_{b'} \|u_{b'}\|)
+    .. math:: e_b = \log \max(\|u_b\|, 10^{-3} \max\limits_{b'} \|u_{b'}\|)
 
     for each block b of rank pooling's u. Where u = 0, e_b is log 2^-52, which is -36.04.
 

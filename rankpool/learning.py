@@ -26,7 +26,7 @@ class RankSVM(BaseEstimator):
 
     .. math::
 
-        \min_w \tfrac12 \|w\|^2 + C \sum_{q_i = q_j,\; y_i < y_j} \max(0,\, 1 - w^\top (x_j - x_i))^p
+        \min\limits_w \tfrac12 \|w\|^2 + C \sum_{q_i = q_j,\; y_i < y_j} \max(0,\, 1 - w^\top (x_j - x_i))^p
 
     over the pairs of samples of the same group with different relevance; p = 1 or 2, no bias.
 
@@ -66,7 +66,7 @@ class RankSVM(BaseEstimator):
 
     References
     ----------
-    T. Joachims, "Optimizing search engines using clickthrough data", KDD 2002.
+    Joachims, "Optimizing search engines using clickthrough data", KDD 2002.
 
     Examples
     --------
@@ -284,7 +284,7 @@ def ndcg(
 
     References
     ----------
-    K. Järvelin, J. Kekäläinen, "Cumulated gain-based evaluation of IR techniques", TOIS 2002.
+    Järvelin, Kekäläinen, "Cumulated gain-based evaluation of IR techniques", TOIS 2002.
 
     Examples
     --------

@@ -278,7 +278,7 @@ def dynamic_image(frames: ArrayLike, C: float = 1.0, **options: Any) -> Floats:
 
     References
     ----------
-    H. Bilen et al., "Dynamic image networks for action recognition", CVPR 2016.
+    Bilen et al., "Dynamic image networks for action recognition", CVPR 2016.
 
     Examples
     --------

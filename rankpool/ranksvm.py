@@ -48,7 +48,7 @@ def rank_svm(
 
     .. math::
 
-        \min_u \tfrac12 \|u\|^2 + C \sum_{t_i < t_j} \max(0,\, 1 - u^\top (v_j - v_i))^p
+        \min\limits_u \tfrac12 \|u\|^2 + C \sum_{t_i < t_j} \max(0,\, 1 - u^\top (v_j - v_i))^p
 
     with p = 1 (hinge, Eq. (3) of Niu et al. 2019) or p = 2 (squared hinge), no bias. Frames with equal times
     form no pair, nor do frames of different groups.
@@ -131,14 +131,14 @@ def rank_svm(
 
     References
     ----------
-    X. Niu et al., "Discriminative video representation with temporal order for micro-expression recognition",
+    Niu et al., "Discriminative video representation with temporal order for micro-expression recognition",
     ICASSP 2019, Eq. (3).
 
-    B. Fernando et al., "Rank pooling for action recognition", TPAMI 2017.
+    Fernando et al., "Rank pooling for action recognition", TPAMI 2017.
 
-    O. Chapelle, S. S. Keerthi, "Efficient algorithms for ranking with SVMs", Information Retrieval 2010.
+    Chapelle, Keerthi, "Efficient algorithms for ranking with SVMs", Information Retrieval 2010.
 
-    Y. Yan, Q. Li, "An efficient augmented Lagrangian method for support vector machine", Optimization Methods
+    Yan, Li, "An efficient augmented Lagrangian method for support vector machine", Optimization Methods
     and Software 2020.
 
     Examples
@@ -191,7 +191,7 @@ def approximate_rank_pool(
 
     References
     ----------
-    H. Bilen et al., "Dynamic image networks for action recognition", CVPR 2016, without the smoothing (apply
+    Bilen et al., "Dynamic image networks for action recognition", CVPR 2016, without the smoothing (apply
     the time-varying mean first for their harmonic coefficients).
 
     Examples

@@ -1,13 +1,12 @@
 """Write equations as MathML, which browsers draw themselves: no script, and nothing from another site.
 
-docutils, which Sphinx brings, converts them. What it cannot read is a warning, and with -W the build fails.
+What cannot be converted is a warning, and with -W the build fails.
 """
 
+import html
 from typing import Any
 
 from docutils import nodes
-from docutils.utils.math import MathError
-from docutils.utils.math.latex2mathml import tex2mathml
 
 
 def setup(app: Any) -> dict[str, Any]:
@@ -18,22 +17,29 @@ def setup(app: Any) -> dict[str, Any]:
 
 def write_inline(page: Any, node: nodes.math) -> None:
     """Put an equation into the line."""
-    write(page, node, as_block=False)
+    page.body.append(mathml(node, "inline"))
+    raise nodes.SkipNode
 
 
 def write_block(page: Any, node: nodes.math_block) -> None:
     """Put an equation on a line of its own; a narrow screen scrolls it."""
-    page.body.append(page.starttag(node, "div", CLASS="math"))
-    write(page, node, as_block=True, end="</div>\n")
+    style = "overflow-x: auto; margin-bottom: 1.15rem; text-align: center"
+    page.body.append(f'<div style="{style}">{mathml(node, "block")}</div>\n')
+    raise nodes.SkipNode
 
 
-def write(page: Any, node: nodes.Node, as_block: bool, end: str = "") -> None:
-    """Write an equation and `end`; skip its text, which is LaTeX."""
+def mathml(node: nodes.Element, display: str) -> str:
+    """Convert an equation; an unknown command would stand on the page as it is written."""
+    from latex2mathml.converter import convert
     from sphinx.util import logging
 
+    latex = node.astext()
     try:
-        page.body.append(tex2mathml(node.astext(), as_block=as_block))
-    except MathError as error:
-        logging.getLogger(__name__).warning("no equation: %s", error, location=node, type="mathml")
-    page.body.append(end)
-    raise nodes.SkipNode
+        written = convert(latex, display=display)
+    except Exception as error:  # it has a dozen of its own, without a common base
+        written, problem = f"<code>{html.escape(latex)}</code>", repr(error)
+    else:
+        problem = "an unknown command" if "\\" in written else ""
+    if problem:
+        logging.getLogger(__name__).warning("%s in %s", problem, latex, location=node, type="mathml")
+    return written

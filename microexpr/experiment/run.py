@@ -182,7 +182,7 @@ def evaluate(
 
     Everything fitted is fitted on the training fold alone: mean and standard deviation of each feature, W of
 
-    .. math:: \min_W \gamma \|XW - Y\|_{2,1} + \|W\|_{2,1},
+    .. math:: \min\limits_W \gamma \|XW - Y\|_{2,1} + \|W\|_{2,1},
 
     the SVM, and, in the rows that say "inside", C and N too: they are chosen by the pooled accuracy of
     `inner_splits` folds of the training subjects, the smaller N and then the smaller C if some are equally
