@@ -46,6 +46,7 @@ axes[0].set_ylabel("u·v of frames seen,\nless its mean")
 # Those of frames held out rise only where there is an order. Kendall's τ has a mean of 0 on shuffled frames,
 # whatever the frames are, and a standard deviation of some 0.15 on clips like these: :doc:`/describe`.
 
+# sphinx_gallery_thumbnail_number = 2
 figure, axes = plt.subplots(1, 3, figsize=(10, 3.2), layout="constrained", sharey=True)
 for ax, (name, clip) in zip(axes, clips.items(), strict=True):
     plot_held_out_scores(rankpool.held_out_scores(ltogp.histogram(clip)), ax)
