@@ -30,8 +30,7 @@ print(evaluation)
 # %%
 # The rows, with 95 % intervals from resampling people. Six people are few: the intervals say so.
 
-figure, ax = plt.subplots(figsize=(7, 5), layout="constrained")
-plots.plot_comparison(evaluation, ax)
+plots.plot_comparison(evaluation)
 
 # %%
 # Fig. 4: accuracy over N for each grid of blocks. The best cell is chosen by the test clips, so that it is

@@ -22,12 +22,13 @@ SERIES = [
 ]
 
 
-def axes(ax: Axes | None) -> Axes:
-    """Return the axes given, or those of a new figure."""
+def axes(ax: Axes | None, height: float | None = None) -> Axes:
+    """Return the axes given, or those of a new figure, `height` inches high."""
     if ax is None:
         from matplotlib import pyplot
 
-        _, ax = pyplot.subplots(layout="constrained")
+        width, usual = pyplot.rcParams["figure.figsize"]
+        _, ax = pyplot.subplots(figsize=(width, height or usual), layout="constrained")
     return ax
 
 

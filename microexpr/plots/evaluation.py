@@ -27,6 +27,8 @@ __all__ = [
     "save_evaluation",
 ]
 
+_FONT_SIZE = 7  # points, in the pictures that are written
+
 # What a bar stands for, and how it is filled.
 _KINDS: dict[str, dict[str, Any]] = {
     "quoted": {"facecolor": "white", "edgecolor": GREY, "hatch": "////"},
@@ -71,6 +73,7 @@ def plot_comparison(evaluation: Evaluation, ax: Axes | None = None) -> Axes:
         figures have none. The dotted line is the share of the largest class. Bars are coloured by what they
         are: quoted, without selection, with selection, or of a recipe that is not the paper's.
     ax : matplotlib.axes.Axes, optional
+        Each bar has a name of two lines: without `ax` the figure is as high as they need.
 
     Returns
     -------
@@ -78,8 +81,8 @@ def plot_comparison(evaluation: Evaluation, ax: Axes | None = None) -> Axes:
     """
     from matplotlib.patches import Patch
 
-    ax = axes(ax)
     lines = evaluation.lines()
+    ax = axes(ax, _height_for(lines))
     kinds = [_kind_of(line) for line in lines]
     for at, (line, kind) in enumerate(zip(lines, kinds, strict=True)):
         end = accuracy = 100 * line["accuracy"]
@@ -319,7 +322,7 @@ def save_evaluation(evaluation: Evaluation, folder: str | os.PathLike[str]) -> l
     subjects = [f"{subject} ({n})" for subject, (_, n) in chosen.scores.by_subject.items()]
     simulated = ", simulated clips" if evaluation.simulated else ""
     drawings = {
-        "table": (1.2 + 0.27 * len(evaluation.lines()), lambda ax: plot_comparison(evaluation, ax)),
+        "table": (_height_for(evaluation.lines(), _FONT_SIZE), lambda ax: plot_comparison(evaluation, ax)),
         "confusion": (3.2, lambda ax: plot_confusion(chosen.scores, ax, title=f"with selection{simulated}")),
         "confusion_without": (
             3.2,
@@ -341,7 +344,7 @@ def save_evaluation(evaluation: Evaluation, folder: str | os.PathLike[str]) -> l
     for name in {"face", "sweep"} - drawings.keys():  # none of an earlier run either
         (folder / f"{name}.png").unlink(missing_ok=True)
     written = []
-    with rc_context({"font.size": 7, "axes.linewidth": 0.6, "hatch.linewidth": 0.5}):
+    with rc_context({"font.size": _FONT_SIZE, "axes.linewidth": 0.6, "hatch.linewidth": 0.5}):
         for name, (height, draw) in drawings.items():
             width = max(3.4, 0.11 * len(subjects) + 0.6) if name == "subjects" else 3.4
             figure = Figure(figsize=(width, height), layout="constrained")
@@ -359,11 +362,22 @@ def _kind_of(line: Mapping[str, Any]) -> str:
     return next((kind for kind in _KINDS if line["method"].startswith(kind)), "not the paper's")
 
 
+def _height_for(lines: list[dict[str, Any]], font_size: float | None = None) -> float:
+    """Return how many inches high `plot_comparison` has to be for names that don't overlap."""
+    from matplotlib import rcParams
+
+    return (12 + 2.8 * len(lines)) * (font_size or rcParams["font.size"]) / 72
+
+
 def _clips_of(evaluation: Evaluation) -> str:
     table = evaluation.table
     n_subjects = len(table[["dataset", "subject"]].drop_duplicates())
     names = ", ".join(dict.fromkeys(table["dataset"]))
-    return textwrap.fill(f"{names}: {len(table)} clips of {n_subjects} subjects", 48)
+    if evaluation.simulated:  # in the layout of CASME II, say: no clip is of it
+        words = f"{len(table)} simulated clips of {n_subjects} subjects, read as {names}"
+    else:
+        words = f"{names}: {len(table)} clips of {n_subjects} subjects"
+    return textwrap.fill(words, 48)
 
 
 def _percent(scores: Scores) -> list[float]:
