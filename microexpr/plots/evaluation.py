@@ -372,7 +372,7 @@ def _height_for(lines: list[dict[str, Any]], font_size: float | None = None) -> 
 def _clips_of(evaluation: Evaluation) -> str:
     table = evaluation.table
     n_subjects = len(table[["dataset", "subject"]].drop_duplicates())
-    names = ", ".join(dict.fromkeys(table["dataset"]))
+    names = ", ".join(name.replace(" ", "\xa0") for name in dict.fromkeys(table["dataset"]))
     if evaluation.simulated:  # in the layout of CASME II, say: no clip is of it
         words = f"{len(table)} simulated clips of {n_subjects} subjects, read as {names}"
     else:
