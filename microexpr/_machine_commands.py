@@ -20,18 +20,15 @@ def warmup(options: argparse.Namespace) -> int:
     import numba  # whose import is none of the packages'
 
     del numba
-    rows = [_warm_up(name) for name in _WITH_KERNELS]
+    rows = []
+    for name in _WITH_KERNELS:
+        if not options.json:  # before the work, too: the first of them takes half a minute
+            print(f"{name:<10}", end="", flush=True)
+        rows.append(_warm_up(name))
+        if not options.json:
+            print(_warmed(rows[-1]), flush=True)
     if options.json:
         print_json({"packages": rows})
-    else:
-        for row in rows:
-            compiled = row["compiled"]
-            done = f"compiled {compiled} kernel{'s' * (compiled > 1)}" if compiled else "cached"
-            if row["cache"] is None:
-                done = "compiled, for this process only"
-            print(
-                f"{row['package']:<10}{row['seconds']:>6.1f} s  {done:<22}  {row['cache'] or row['problem']}"
-            )
     return 1 if any(row["cache"] is None for row in rows) else 0
 
 
@@ -52,6 +49,14 @@ def _warm_up(name: str) -> dict[str, Any]:
         "cache": None if problem else cache,
         "problem": problem[0] if problem else None,
     }
+
+
+def _warmed(row: dict[str, Any]) -> str:
+    compiled = row["compiled"]
+    done = f"compiled {compiled} kernel{'s' * (compiled > 1)}" if compiled else "cached"
+    if row["cache"] is None:
+        done = "compiled, for this process only"
+    return f"{row['seconds']:>6.1f} s  {done:<22}  {row['cache'] or row['problem']}"
 
 
 def _run_ltogp() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from threading import Timer
 from time import perf_counter
 from typing import TypeVar
 
@@ -13,6 +14,8 @@ Item = TypeVar("Item")
 logger = logging.getLogger("microexpr")
 logger.addHandler(logging.NullHandler())
 
+#: Seconds before a bar is shown.
+DELAY = 2.0
 #: Seconds between two lines: a log shows that work goes on, and can still be read.
 EVERY = 30.0
 
@@ -34,10 +37,22 @@ def progress_bar(
     if progress is False:
         return items
     if _on_a_terminal() or _in_a_notebook():
-        from tqdm.auto import tqdm
-
-        return tqdm(items, name, total, unit=unit, delay=2, leave=leave)
+        return _with_bar(items, name, total, unit, leave)
     return _with_lines(items, name, total, unit, logger.info if progress is None else _to_standard_error)
+
+
+def _with_bar(items: Iterable[Item], name: str, total: int | None, unit: str, leave: bool) -> Iterator[Item]:
+    from tqdm.auto import tqdm
+
+    with tqdm(items, name, total, unit=unit, delay=DELAY, leave=leave) as bar:
+        # tqdm by itself shows nothing until the first item is done, however long that takes.
+        shown = Timer(DELAY, bar.refresh)
+        shown.daemon = True
+        shown.start()
+        try:
+            yield from bar
+        finally:
+            shown.cancel()
 
 
 def _with_lines(

@@ -147,3 +147,22 @@ def make_tree(dataset_trees, tmp_path):
         return dataset_trees.make_tree(root, name, **options)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def simulated(tmp_path_factory):
+    """Simulate a data set in a folder of its own: ``simulated(subjects=2, clips=6)`` -> its root."""
+    from microexpr import simulate
+
+    def write(size=(34, 28), **options):
+        return simulate(tmp_path_factory.mktemp("data") / "casme2", size=size, progress=False, **options)
+
+    return write
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_word_of_compilation():
+    """Keep what a test finds on standard error from depending on kernels that an earlier run has kept."""
+    from microexpr._compilation import tell_of_compilation
+
+    tell_of_compilation().told = True

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from microexpr import _machine_commands, simulate
+from microexpr import _machine_commands
 from microexpr._extras import PURPOSES
 from microexpr.cli import main
 
@@ -38,9 +38,8 @@ def said(capsys):
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("simulated") / "data"
-    return simulate(folder, subjects=3, clips=12, frames=(4, 5), size=(34, 28), progress=False)
+def data(simulated):
+    return simulated(subjects=3, clips=12, frames=(4, 5))
 
 
 def test_simulations_as_json(said, tmp_path):

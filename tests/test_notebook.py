@@ -5,16 +5,20 @@ import logging
 import re
 import subprocess
 import sys
+import time
 import types
 
 import numpy as np
 import pandas as pd
 import pytest
+from numba.core import event
 
 import l21
+import ltogp
 import microexpr
 import rankpool
 from microexpr import _progress
+from microexpr._compilation import tell_of_compilation
 from microexpr._progress import progress_bar
 from microexpr.experiment import Scores, Settings, evaluate
 from microexpr.spotting import Spotting
@@ -119,6 +123,7 @@ def test_commands_show_the_lines_where_there_is_no_terminal(tmp_path):
 
 
 def test_a_bar_on_a_terminal_and_in_a_notebook(monkeypatch):
+    monkeypatch.setattr(_progress, "DELAY", 0.01)
     notebook = types.SimpleNamespace(get_ipython=lambda: types.SimpleNamespace(config={"IPKernelApp": {}}))
     shell = types.SimpleNamespace(get_ipython=lambda: types.SimpleNamespace(config={}))
     terminal = io.StringIO()
@@ -132,6 +137,24 @@ def test_a_bar_on_a_terminal_and_in_a_notebook(monkeypatch):
     ]:
         monkeypatch.setitem(sys.modules, "IPython", module)
         monkeypatch.setattr(sys, "stderr", stream)
-        shown = progress_bar([1, 2], "read", 2, "frame", None)
-        assert hasattr(shown, "set_postfix") == is_bar
-        assert list(shown) == [1, 2]
+        items = iter(progress_bar([1, 2], "read", 2, "frame", None))
+        assert next(items) == 1
+        until = time.monotonic() + 10
+        while is_bar and "read:   0%" not in stream.getvalue():  # before the first item is done
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        assert list(items) == [2]
+        assert (stream is not None and stream.getvalue() != "") == is_bar
+
+
+def test_a_log_says_once_that_kernels_are_compiled(caplog):
+    """An event of Numba's stands for the half a minute."""
+    tell_of_compilation().told = False  # whatever was compiled in this process
+    kernels = types.SimpleNamespace(py_func=ltogp.histogram)
+    with caplog.at_level(logging.INFO, "microexpr"):
+        for dispatcher in (types.SimpleNamespace(py_func=np.mean), kernels, kernels):
+            with event.trigger_event("numba:compile", {"dispatcher": dispatcher}):
+                pass
+    assert caplog.messages == [
+        "compiling kernels, half a minute the first time; `microexpr warmup` does it too"
+    ]

@@ -15,6 +15,7 @@ from ._reading import Reading
 Found = tuple[int, Path, str]  # a clip's subject, its folder, and what the folder is called
 
 _ALIGNED = "_aligned"  # OpenFace writes the faces of EP02_01f into EP02_01f_aligned
+CAMERAS = ("HS", "VIS", "NIR")  # of SMIC
 
 
 def clip_folders(
@@ -166,10 +167,17 @@ def without_suffix(
     return aligned
 
 
+def read_camera(camera: str) -> str:
+    """Return the name of one of SMIC's cameras, or raise a ValueError if it is none."""
+    if str(camera).upper() not in CAMERAS:
+        raise ValueError(f"camera is {camera!r}; it must be 'HS', 'VIS' or 'NIR'")
+    return str(camera).upper()
+
+
 def camera_of(folder: Path, root: Path) -> str | None:
     for part in reversed((*root.resolve().parts[-2:], *folder.relative_to(root).parts)):
         for word in re.split(r"[^A-Z]+", part.upper()):
-            if word in ("HS", "VIS", "NIR"):
+            if word in CAMERAS:
                 return word
     return None
 

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from .._wording import option
 from ._folders import (
+    CAMERAS,
     Found,
     camera_of,
     clip_name,
     find_folders,
     is_aligned,
     one_tree,
+    read_camera,
     subject_trees,
     without_suffix,
 )
@@ -30,8 +32,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["read_casme_sq", "read_samm_lv", "read_smic_e"]
-
-_CAMERAS = ("HS", "VIS", "NIR")
 
 
 def read_casme_sq(
@@ -117,9 +117,7 @@ def read_smic_e(
     camera : {"HS", "VIS", "NIR"}
         High-speed, visible or near infrared, in the name of the folder and of the spreadsheet.
     """
-    name = str(camera).upper()
-    if name not in _CAMERAS:
-        raise ValueError(f"camera is {camera!r}; it must be 'HS', 'VIS' or 'NIR'")
+    name = read_camera(camera)
     options = {"sheet": sheet, "cropped": cropped, "tree": tree}
     reading = Reading(f"smic-e-{name.lower()}", root, strict, allow_gaps, **options)
     rows = _smic_e_rows(reading, name, sheet)
@@ -254,7 +252,7 @@ def _columns(names: Sequence[str], word: str, camera: str) -> list[int]:
     """Columns whose names begin with a word; those of the camera where names say one ("OnsetF NIR")."""
     begin = {k: name.upper() for k, name in enumerate(names) if name.lower().startswith(word)}
     own = [k for k, name in begin.items() if name.endswith(camera)]
-    return own or [k for k, name in begin.items() if not name.endswith(_CAMERAS)]
+    return own or [k for k, name in begin.items() if not name.endswith(CAMERAS)]
 
 
 def _emotion_of(video: str) -> str:

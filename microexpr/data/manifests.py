@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path, PureWindowsPath
 from typing import TYPE_CHECKING, Any
 
+from .._progress import progress_bar
 from .._wording import option
 from ._reading import Fault, Reading, StrPath, counted
 from ._sheets import read_emotion, read_number, read_text
@@ -84,7 +85,7 @@ def read_manifest(
     reading = Reading("manifest", path.parent, strict, allow_gaps, **options)
     reading.source = reading.sheet = path
     rows = _rows(path, reading, encoding)
-    for number, row in rows:
+    for number, row in progress_bar(rows, "read", len(rows), "row", None, leave=False):
         where = f"{path.name}, row {number}"
         try:
             if row[""]:

@@ -10,7 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ._folders import aligned_images, clip_folders, clip_name, is_aligned, smic_clip_folders
+from .._progress import progress_bar
+from ._folders import aligned_images, clip_folders, clip_name, is_aligned, read_camera, smic_clip_folders
 from ._layouts import CASME, CASME2, CASME3, SAMM, SMIC_EMOTIONS, Layout, is_coded_slip, is_slip
 from ._reading import Fault, Reading, StrPath, counted
 from ._sheets import read_emotion, read_number, read_subject, read_text, sheet_rows
@@ -189,9 +190,7 @@ def read_smic(
     camera : {"HS", "VIS", "NIR"}
         High-speed, visible or near infrared: chosen by the folder of that name over the subjects'.
     """
-    name = str(camera).upper()
-    if name not in ("HS", "VIS", "NIR"):
-        raise ValueError(f"camera is {camera!r}; it must be 'HS', 'VIS' or 'NIR'")
+    name = read_camera(camera)
     reading = Reading(f"smic-{name.lower()}", root, strict, allow_gaps, cropped=cropped, tree=tree)
     found = smic_clip_folders(reading, name, cropped, tree)
     for folder, reason in reading.unlisted.items():  # no row of a spreadsheet says which clips are in it
@@ -253,7 +252,8 @@ def read_coded(
     column = {key: names[0] for key, names in layout.columns.items()}
     used = set()
     n_aligned = 0
-    for index, (number, row) in enumerate(rows):
+    shown = progress_bar(rows, "read", len(rows), "row", None, leave=False)
+    for index, (number, row) in enumerate(shown):
         if all(is_blank(row.get(key)) for key in layout.columns):
             continue
         kind = "" if is_blank(row.get("type")) else str(row["type"]).lower()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .._progress import progress_bar
 from ._colours import BLUE, GREEN, GREY, ORANGE, SERIES, axes, ink_on
 from .blocks import plot_blocks
 
@@ -345,7 +346,8 @@ def save_evaluation(evaluation: Evaluation, folder: str | os.PathLike[str]) -> l
         (folder / f"{name}.png").unlink(missing_ok=True)
     written = []
     with rc_context({"font.size": _FONT_SIZE, "axes.linewidth": 0.6, "hatch.linewidth": 0.5}):
-        for name, (height, draw) in drawings.items():
+        for name in progress_bar(drawings, "draw", len(drawings), "picture", None, leave=False):
+            height, draw = drawings[name]
             width = max(3.4, 0.11 * len(subjects) + 0.6) if name == "subjects" else 3.4
             figure = Figure(figsize=(width, height), layout="constrained")
             draw(figure.subplots())

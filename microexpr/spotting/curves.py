@@ -10,12 +10,16 @@ from numpy.typing import NDArray
 
 import ltogp
 
+from .._compilation import tell_of_compilation
+
 Floats = NDArray[np.float64]
 
 FEATURES = ("ltogp", "lbp")
 BINS = 256
 _STEPS = (1, 1, 1, 1, 2, 2, 2)  # of the blur
 _CHUNK = 64  # frames described in one call
+
+tell_of_compilation()
 
 
 class _Difference:
