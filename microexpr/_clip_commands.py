@@ -7,9 +7,9 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ._command_line import check_parent, matplotlib_is_there, print_json, reading_of, warned_once
+from ._command_line import check_writable, matplotlib_is_there, print_json, reading_of, warned_once
 from ._dask import on_dask
-from ._extras import require
+from ._extras import is_installed, require
 from ._wording import option
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def describe(options: argparse.Namespace) -> None:
     path = Path(options.path)
     prefix = options.out or (path.resolve().name if path.is_dir() else path.stem)
-    check_parent(prefix)
+    check_writable(f"{prefix}.npz")
     import numpy as np
 
     import rankpool
@@ -88,14 +88,15 @@ def spot(options: argparse.Namespace) -> int:
     source = options.source[0]
     name = source.lower() if of_dataset else Path(source).resolve().stem
     prefix = options.out or f"{name}-spotted"
-    check_parent(prefix)
+    check_writable(f"{prefix}.csv")
     with warned_once():
         if of_dataset:
             status = spot_dataset_command(options, prefix, reading_of(options))
         elif reading_of(options):
             raise ValueError(f"{option(next(iter(reading_of(options))))} is of a data set: give DATASET ROOT")
         else:
-            status = spot_video_command(options, prefix, plot=options.json or matplotlib_is_there())
+            plot = is_installed("plot") if options.json else matplotlib_is_there()
+            status = spot_video_command(options, prefix, plot=plot)
     return status
 
 

@@ -12,19 +12,25 @@ from pathlib import Path
 from typing import Any
 
 from ._extras import is_installed
+from ._wording import option
 
 
 def reading_of(options: argparse.Namespace) -> dict[str, Any]:
     return getattr(options, "reading", {})
 
 
-def check_parent(path: str | Path) -> None:
-    """Raise before the work is done rather than after it."""
-    folder = Path(path).parent
-    if not folder.is_dir():
-        raise FileNotFoundError(f"{folder}: no such folder to write into")
-    if not os.access(folder, os.W_OK):
-        raise PermissionError(f"{folder.resolve()}: this folder may not be written into; --out names another")
+def check_writable(path: str | Path, name: str = "out", *, folder: bool = False) -> None:
+    """Raise before the work is done rather than after it; `name` is the option that says where to write."""
+    path = Path(path)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"{path.parent}: no such folder to write into")
+    if not os.access(path.parent, os.W_OK):
+        where = path.parent.resolve()
+        raise PermissionError(f"{where}: this folder may not be written into; {option(name)} names another")
+    if path.is_dir() and not folder:
+        raise IsADirectoryError(f"{path} is a folder; {option(name)} is the file to write")
+    if path.exists() and not path.is_dir() and folder:
+        raise NotADirectoryError(f"{path} is a file; {option(name)} is the folder to write into")
 
 
 def matplotlib_is_there() -> bool:

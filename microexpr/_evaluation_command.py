@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import time
 
-from ._command_line import check_parent, matplotlib_is_there, print_json, reading_of, warned_once
+from ._command_line import check_writable, matplotlib_is_there, print_json, reading_of, warned_once
 from ._dask import on_dask
 from ._extras import require
 from ._options import SETTINGS
@@ -13,7 +13,7 @@ from ._wording import option
 
 
 def evaluate(options: argparse.Namespace) -> None:
-    check_parent(options.out)
+    check_writable(options.out, folder=True)
     require("this command", "datasets", "store")
     from .data import report
     from .experiment import Settings, extract_and_evaluate, read, repeat, save_evaluation

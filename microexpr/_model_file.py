@@ -38,7 +38,7 @@ from ._json_fields import (
     shortened,
 )
 from .experiment.pins_file import PARAMETERS, check_parameters
-from .pooling import POOLINGS
+from .pooling import POOLINGS, length_of
 
 #: Of the file.
 FORMAT = 1
@@ -143,10 +143,7 @@ def _check(about: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> None:
         raise WrongField("about.class_counts must have each class, and count each clip")
     if not about["temperature"] > 0:
         raise WrongField("temperature must be positive")
-    texture = down * across * 256
-    d = {"rank": texture, "mean": texture, "mean+rank": 2 * texture, "energy": down * across}[
-        about["pooling"]
-    ]
+    d, texture = (length_of(pooling, (down, across)) for pooling in (about["pooling"], "rank"))
     n, p = len(arrays["selected"]), c * (c - 1) // 2 if about["pairs"] else c
     m = trained_on["clips"]
     shapes = {"mean": (d,), "scale": (d,), "selected": (n,), "coef": (p, n), "intercept": (p,)}

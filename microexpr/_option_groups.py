@@ -48,13 +48,22 @@ def add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print it as JSON, and nothing else")
 
 
-def add_damaged(parser: argparse.ArgumentParser) -> None:
+def add_damaged(parser: argparse.ArgumentParser, default: str | None = "raise") -> None:
     parser.add_argument(
         "--damaged",
         choices=("raise", "keep"),
-        default="raise",
-        help="what to do with a video that is damaged: say so and stop, or warn and keep what can be read "
-        "(%(default)s)",
+        default=default,
+        help="what to do with a video that is damaged: say so and stop (default), or warn and keep what can "
+        "be read",
+    )
+
+
+def add_store(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--store",
+        type=location,
+        metavar="STORE",
+        help="feature store to use and fill, a folder or a URL (default: a temporary one)",
     )
 
 

@@ -22,11 +22,13 @@ from ._option_groups import (
     add_preparation,
     add_reading,
     add_stabilisation,
+    add_store,
     jobs,
     location,
     number_of_features,
 )
 from ._spotting_options import add_long_simulation, add_spotting
+from ._wording import flag
 
 #: Options of `evaluate` that are fields of `experiment.Settings`, which has their defaults.
 SETTINGS = {
@@ -69,13 +71,12 @@ SETTINGS = {
         "help": "let rare classes weigh as much as frequent ones (default: no)",
     },
 }
-_FLAGS = {"poolings": "--pooling"}
 
 
 def make_parser(
     functions: Mapping[str, Callable[[argparse.Namespace], int | None]],
 ) -> argparse.ArgumentParser:
-    """Return the parser; parsed options have the function of their command as `command`."""
+    """Return the parser; parsed options have their command's function as `command`, and its `own_parser`."""
     parser = _Parser(
         prog="microexpr",
         description="Micro-expression recognition by temporal order (Niu et al., 2019).",
@@ -97,7 +98,7 @@ def make_parser(
     demo.add_argument("--gamma", type=float, default=1.0, help="weight of the loss in Eq. (4) (%(default)s)")
     demo.add_argument("--C", type=float, default=1.0, help="penalty of the SVM (%(default)s)")
     for name in ("classifier", "class_weight"):
-        demo.add_argument(f"--{name.replace('_', '-')}", **SETTINGS[name])  # type: ignore[arg-type]
+        demo.add_argument(flag(name), **SETTINGS[name])  # type: ignore[arg-type]
     demo.add_argument(
         "--keep", type=Path, metavar="DIR", help="keep the simulated data set in this new folder"
     )
@@ -277,12 +278,7 @@ def _add_evaluation(parser: argparse.ArgumentParser) -> None:
         "root", nargs="?", action=FirstDataset, metavar="ROOT", help="its folder (manifest: its file)"
     )
     add_further_datasets(parser, "a further data set, for the protocols composite and cross")
-    parser.add_argument(
-        "--store",
-        type=location,
-        metavar="STORE",
-        help="feature store to use and fill, a folder or a URL (default: a temporary one)",
-    )
+    add_store(parser)
     parser.add_argument(
         "--out",
         type=Path,
@@ -300,12 +296,10 @@ def _add_evaluation(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="take options from this TOML file, by their names (n-features = 325); those given here win",
     )
-    parser.set_defaults(own_parser=parser)
     add_json(parser)
     add_reading(parser)
     for name, keywords in SETTINGS.items():
-        flag = _FLAGS.get(name, f"--{name.replace('_', '-')}")
-        parser.add_argument(flag, dest=name, default=None, **keywords)  # type: ignore[arg-type]
+        parser.add_argument(flag(name), dest=name, default=None, **keywords)  # type: ignore[arg-type]
     parser.add_argument("--jobs", type=jobs, default=-1, metavar="J", help="processes (-1: every core)")
     add_dask(parser)
 
@@ -318,12 +312,7 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model", type=Path, required=True, metavar="FILE", help="to write the recogniser into"
     )
-    parser.add_argument(
-        "--store",
-        type=location,
-        metavar="STORE",
-        help="feature store to use and fill, a folder or a URL (default: a temporary one)",
-    )
+    add_store(parser)
     parser.add_argument(
         "--recipe",
         choices=("paper", "auto"),
@@ -414,7 +403,7 @@ def _command(commands, name, function, text):  # type: ignore[no-untyped-def]
         formatter_class=_Help,
         allow_abbrev=False,
     )
-    parser.set_defaults(command=function)
+    parser.set_defaults(command=function, own_parser=parser)
     return parser
 
 

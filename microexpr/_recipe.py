@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from ._checks import physical_memory
 from ._store_format import ClipFeatures, Kind
 from .data import VideoFrames
+from .data._errors import message_of
 from .data.clips import read_frames, read_frames_and_digest
 from .data.cropping import read_cropped
 from .data.stabilisation import PER_GREY_LEVEL, Grey
@@ -59,12 +60,8 @@ class Recipe(NamedTuple):
                     rows[kind] = describe(stack, blocks=kind, n_jobs=1, histograms=memory, **self.options)
                 else:
                     rows[kind] = describe(stack, features=function, **self.options)
-        except ModuleNotFoundError:
-            raise
-        except (OSError, ValueError) as error:
-            return str(error) or type(error).__name__
-        except Exception as error:  # out of memory, and whatever else a library makes of one clip
-            return f"{type(error).__name__}: {' '.join(str(error).split())}"
+        except Exception as error:
+            return message_of(error)
         mean = mean_frame(stack) if for_store else np.empty(0, np.uint8)
         return ClipFeatures(rows, content, len(stack), mean)
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import csv
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ._command_line import check_parent, matplotlib_is_there, print_json, reading_of, warned_once
+from ._command_line import check_writable, matplotlib_is_there, print_json, reading_of, warned_once
+from ._csv_file import write_csv
 from ._dask import on_dask
 from ._extras import require
 from ._option_groups import DATASETS
@@ -23,9 +23,7 @@ _VIDEOS = (".avi", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".m
 
 def train(options: argparse.Namespace) -> None:
     """Train a recogniser and write it into a file."""
-    check_parent(options.model)
-    if options.model.is_dir():
-        raise IsADirectoryError(f"{options.model} is a folder; {option('model')} is the file to write")
+    check_writable(options.model, "model")
     require("this command", "datasets", "store")
     from .data import report
     from .experiment import read
@@ -67,7 +65,7 @@ def train(options: argparse.Namespace) -> None:
 def classify(options: argparse.Namespace) -> int:
     """Classify clips; of each that cannot be, say why."""
     if options.csv is not None:
-        check_parent(options.csv)
+        check_writable(options.csv, "csv")
     from .recognition import Recogniser
 
     recogniser = Recogniser.load(options.model)
@@ -87,10 +85,10 @@ def classify(options: argparse.Namespace) -> int:
                 raise ValueError(f"{option(name)} is of a data set: give FILE DATASET ROOT")
         clips = [clip for path in options.clips for clip in _clips_in(Path(path))]
         names = [str(clip) for clip in clips]
-    rows: list[dict[str, Any]] = []
-    if options.pictures is not None:
+    draws = options.pictures is not None and matplotlib_is_there()
+    if draws:
         options.pictures.mkdir(parents=True, exist_ok=True)
-        draws = matplotlib_is_there()
+    rows: list[dict[str, Any]] = []
     with warned_once():
         answers = recogniser.classify_all(
             clips, face=options.face, damaged=options.damaged, n_jobs=options.jobs
@@ -103,7 +101,7 @@ def classify(options: argparse.Namespace) -> int:
                 rows.append(row | {"class": None, "problem": said})
                 continue
             rows.append(row | answer.to_json() | {"problem": None})
-            if options.pictures is not None and draws:
+            if draws:
                 _draw(recogniser, answer, names[k], options.pictures, k)
     if options.csv is not None:
         _write_csv(options.csv, recogniser, rows)
@@ -186,10 +184,7 @@ def _write_csv(path: Path, recogniser: Recogniser, rows: list[dict[str, Any]]) -
         }
         for row in rows
     ]
-    with open(path, "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(flat[0]))
-        writer.writeheader()
-        writer.writerows(flat)
+    write_csv(path, flat)
 
 
 def _draw(recogniser: Recogniser, answer: Classification, name: str, folder: Path, k: int) -> None:

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ._command_line import check_parent, matplotlib_is_there, print_json, warned_once
+from ._command_line import check_writable, matplotlib_is_there, print_json, warned_once
 from ._extras import require
 from ._spotting_options import LONG_SIMULATION
 from ._temporary import temporary_folder
@@ -21,9 +21,7 @@ _OF_CLIPS = ("subjects", "clips", "difficulty", "frames")  # and not of long vid
 
 def demo(options: argparse.Namespace) -> None:
     """Run the whole experiment on clips simulated for it."""
-    check_parent(options.out)
-    if options.out.is_dir():
-        raise IsADirectoryError(f"{options.out} is a folder; --out is the file to write")
+    check_writable(options.out)
     require("this command", "datasets")
     from . import data
     from .experiment import loso

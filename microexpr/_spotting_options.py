@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from ._option_groups import NAMED, add_json, add_reading, jobs
+from ._option_groups import NAMED, add_damaged, add_json, add_reading, jobs
+from ._wording import flag
 
 #: Options of `spot` that are fields of `spotting.SpottingOptions`, which has their defaults.
 SPOTTING = {
@@ -87,15 +88,10 @@ def add_spotting(parser: argparse.ArgumentParser) -> None:
         help="crop to the largest face, or not (default: videos yes, folders no)",
     )
     parser.add_argument("--margin", type=float, help="border around the face, as a fraction of it (0.1)")
-    parser.add_argument(
-        "--damaged",
-        choices=("raise", "keep"),
-        help="what to do with a video that is damaged: say so and stop (default), or warn and keep what "
-        "can be read",
-    )
+    add_damaged(parser, default=None)
     group = parser.add_argument_group("spotting")
     for name, keywords in SPOTTING.items():
-        group.add_argument(f"--{name.replace('_', '-')}", default=None, **keywords)  # type: ignore[arg-type]
+        group.add_argument(flag(name), default=None, **keywords)  # type: ignore[arg-type]
     group.add_argument("--keep-eyes", dest="eyes", action="store_const", const=(), help="leave no blocks out")
     add_json(parser)
     parser.add_argument(

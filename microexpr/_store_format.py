@@ -107,31 +107,29 @@ def layout_of(name: str, size: tuple[int, int]) -> Layout:
 
 def check_attributes(raw: bytes | None, title: str) -> dict[str, Any]:
     """Return the attributes of a store's group, or raise what is wrong with its zarr.json."""
+
+    def damaged(what: str) -> DamagedStoreError:
+        return DamagedStoreError(f"{title}: zarr.json is damaged: {what}; extract into it again")
+
     if raw is None:
         raise DamagedStoreError(f"{title}: zarr.json is gone; extract into it again")
     try:
         group = json.loads(raw)
     except (ValueError, RecursionError) as error:
-        raise DamagedStoreError(
-            f"{title}: zarr.json is damaged: {_short(error)}; extract into it again"
-        ) from error
+        raise damaged(_short(error)) from error
     attributes = group.get("attributes") if isinstance(group, dict) else None
     if not isinstance(attributes, dict) or attributes.get("format") != FORMAT:
-        raise DamagedStoreError(
-            f"{title}: zarr.json is damaged: it is no feature store's; extract into it again"
-        )
+        raise damaged("it is no feature store's")
     version = attributes.get("format_version")
     if not _is_count(version, 0, MOST_ROWS):
-        raise DamagedStoreError(
-            f"{title}: zarr.json is damaged: format_version is {_short(version)}; extract into it again"
-        )
+        raise damaged(f"format_version is {_short(version)}")
     if version != FORMAT_VERSION:
         raise StoreError(
             f"{title} is in format {version}; this version of microexpr reads format {FORMAT_VERSION}: "
             "extract into another path"
         )
     if group.get("zarr_format") != 3 or group.get("node_type") != "group":
-        raise DamagedStoreError(f"{title}: zarr.json is damaged: it is no group's; extract into it again")
+        raise damaged("it is no group's")
     crc = attributes.pop("crc32", None)
     for field, is_right, what in (
         ("parameters", lambda value: isinstance(value, dict), "an object"),
@@ -139,20 +137,12 @@ def check_attributes(raw: bytes | None, title: str) -> dict[str, Any]:
         ("rows", lambda value: _is_count(value, 0, MOST_ROWS), f"a whole number from 0 to {MOST_ROWS}"),
     ):
         if not is_right(attributes.get(field)):
-            raise DamagedStoreError(
-                f"{title}: zarr.json is damaged: {field} is {_short(attributes.get(field))}, and not {what}; "
-                "extract into it again"
-            )
+            raise damaged(f"{field} is {_short(attributes.get(field))}, and not {what}")
     size = attributes["parameters"].get("size")
     if not isinstance(size, list) or len(size) != 2 or not all(_is_count(side, 1, 65_500) for side in size):
-        raise DamagedStoreError(
-            f"{title}: zarr.json is damaged: parameters.size is {_short(size)}, and not two sides in pixels; "
-            "extract into it again"
-        )
+        raise damaged(f"parameters.size is {_short(size)}, and not two sides in pixels")
     if crc != checksum_of_attributes(attributes) or isinstance(crc, bool):
-        raise DamagedStoreError(
-            f"{title}: zarr.json is damaged: its attributes do not have its checksum; extract into it again"
-        )
+        raise damaged("its attributes do not have its checksum")
     return attributes
 
 

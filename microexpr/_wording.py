@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 _NAME_ONLY = object()
+# Keywords whose options are called otherwise.
+_CALLED = {"n_frames": "frames", "n_jobs": "jobs", "poolings": "pooling"}
 _on_command_line = False
 
 
@@ -24,12 +26,24 @@ def option(name: str, value: Any = _NAME_ONLY) -> str:
     if not _on_command_line:
         shown = "..." if value is ... else repr(value)
         return name if value is _NAME_ONLY else f"{name}={shown}"
-    flag = "--" + name.replace("_", "-")
+    named = flag(name)
     if value is _NAME_ONLY or value is True:
-        return flag
+        return named
     if value is False:
-        return {"cropped": "--raw"}.get(name, f"--no-{flag[2:]}")
-    return f"{flag} {'...' if value is ... else value}"
+        return {"cropped": "--raw"}.get(name, f"--no-{named[2:]}")
+    return f"{named} {'...' if value is ... else value}"
+
+
+def with_options(message: str, flags: Container[str]) -> str:
+    """Say one of these options for the keyword that a message begins with.
+
+    Examples
+    --------
+    >>> with_options("n_frames is 1; it must be a whole number of at least 2", ["--frames"])
+    '--frames is 1; it must be a whole number of at least 2'
+    """
+    name, found, rest = message.partition(" is ")
+    return f"{flag(name)} is {rest}" if found and flag(name) in flags else message
 
 
 def is_command_line() -> bool:
@@ -46,3 +60,8 @@ def command_line() -> Iterator[None]:
         yield
     finally:
         _on_command_line = before
+
+
+def flag(name: str) -> str:
+    """Return what is typed for a keyword."""
+    return "--" + _CALLED.get(name, name).replace("_", "-")

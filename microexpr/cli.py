@@ -21,7 +21,7 @@ from ._options import make_parser
 from ._recognition_commands import classify, train
 from ._simulation_commands import demo, simulate
 from ._temporary import remove_temporary_folders
-from ._wording import command_line
+from ._wording import command_line, with_options
 
 # What NumPy, Numba and scikit-learn cost to import is paid by the commands that use them, not by --help.
 
@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for number in _STOP:  # of cleaning up nothing is left undone
                 if number in received.handled:
                     signal.signal(number, signal.SIG_IGN)
-            status = _status(error, received.numbers, f"microexpr {options.name}")
+            status = _status(error, received.numbers, options.own_parser)
             if status is None:
                 raise
             return status
@@ -73,8 +73,8 @@ def run() -> None:
 
 @contextmanager
 def _lines_of_progress() -> Iterator[None]:
-    """Show what is logged of long work on standard error, where that is no terminal and has no bar."""
-    if sys.stderr is None or sys.stderr.isatty():
+    """Show what is logged of long work on standard error."""
+    if sys.stderr is None:
         yield
         return
     import logging  # 20 ms, which --help need not pay
@@ -126,7 +126,7 @@ def _signals_stop() -> Iterator[_Received]:
                 signal.signal(number, handler)
 
 
-def _status(error: BaseException, signals: list[int], name: str) -> int | None:
+def _status(error: BaseException, signals: list[int], parser: Any) -> int | None:
     """Say what has ended a command, and return the status for it, or None if it is a fault of the program."""
     if signals or isinstance(error, KeyboardInterrupt):  # an error may be what cleaning up made of it
         remove_temporary_folders()
@@ -134,13 +134,14 @@ def _status(error: BaseException, signals: list[int], name: str) -> int | None:
     elif isinstance(error, BrokenPipeError) and _nobody_reads():
         return 141
     elif isinstance(error, (OSError, ValueError, ModuleNotFoundError, MemoryError)):
-        status, words = 2, " ".join(str(error).split())  # a library's message may have several lines
+        words = " ".join(str(error).split())  # a library's message may have several lines
+        status, words = 2, with_options(words, parser._option_string_actions)
         if isinstance(error, MemoryError):
             words = f"not enough memory: {words}"
     else:
         return None
     with suppress(OSError):
-        print(f"{name}: {words}", file=sys.stderr)
+        print(f"{parser.prog}: {words}", file=sys.stderr)
     return status
 
 

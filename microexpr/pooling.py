@@ -12,7 +12,7 @@ import rankpool
 
 from .features import finite
 
-__all__ = ["POOLINGS", "derive", "pool", "sufficient"]
+__all__ = ["POOLINGS", "derive", "length_of", "pool", "sufficient"]
 
 PoolingName = Literal["rank", "mean", "mean+rank", "energy"]
 
@@ -44,17 +44,14 @@ def pool(
 
     `blocks` are needed for "energy" only: the columns of V belong to so many down and across.
     """
-    mean = (
-        finite(np.asarray(np.mean(V, axis=0, dtype=np.float64)), "pooling mean", "(d,)", 1)
-        if "mean" in pooling
-        else None
-    )
+    parts = []
+    if "mean" in pooling:
+        parts.append(finite(np.mean(V, axis=0, dtype=np.float64), "pooling mean", "(d,)", 1))
     if pooling == "mean":
-        assert mean is not None
-        return Pooled(mean, np.nan, pooling)
+        return Pooled(parts[0], np.nan, pooling)
     result = rankpool.rank_svm(V, C, loss=loss, tol=tol)
-    whole = result.u if mean is None else np.concatenate([mean, result.u])
-    u = derive(whole[None], "rank" if mean is None else "mean+rank", pooling, blocks)[0]
+    whole = np.concatenate([*parts, result.u])
+    u = derive(whole[None], "mean+rank" if parts else "rank", pooling, blocks)[0]
     return Pooled(u, result.gap, result.method)
 
 
@@ -70,6 +67,12 @@ def sufficient(poolings: Iterable[str]) -> PoolingName:
 def can_be_derived(of: str, to: str) -> bool:
     """Whether clips pooled the one way hold what the other gives."""
     return of == to or of == "mean+rank" or (of, to) == ("rank", "energy")
+
+
+def length_of(pooling: str, blocks: tuple[int, int]) -> int:
+    """How many features a clip has, of LTOGP in these blocks and pooled that way."""
+    of_block = {"rank": 256, "mean": 256, "mean+rank": 512, "energy": 1}[pooling]
+    return of_block * blocks[0] * blocks[1]
 
 
 def derive(X: NDArray[Any], of: str, to: str, blocks: tuple[int, int] | None = None) -> NDArray[np.float64]:

@@ -42,7 +42,8 @@ def test_describe_a_real_video(real_data, name, count):
 def check_description(path, count):
     done = run("describe", path)
     assert done.returncode == 0, done.stderr
-    assert done.stderr == ""  # no progress bar where there is no terminal
+    said = [line for line in done.stderr.splitlines() if not line.startswith("compiling kernels, ")]
+    assert said == []  # no progress bar where there is no terminal
     stem = path.stem
     assert done.stdout.splitlines()[1:] == [f"wrote {stem}.npz", f"wrote {stem}.png"]
     stored = np.load(f"{stem}.npz")
@@ -347,7 +348,7 @@ def test_extract(tmp_path, capsys):
     # other parameters, other places: one line each
     for more, words in [
         (["--stabilise", "subpixel"], "casme2.zarr was made with stabilise=None, not stabilise='subpixel'"),
-        (["--frames", "1"], "n_frames is 1"),
+        (["--frames", "1"], ": --frames is 1; it must be"),
         (["--store", str(broken)], "is not a feature store"),
         (["--store", "missing/x.zarr"], "missing: no such folder to make a store in"),
         (["--store", "/proc/x.zarr"], "/proc/x.zarr cannot be written: "),

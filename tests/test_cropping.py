@@ -261,6 +261,12 @@ def test_wrong_sources(tmp_path):
         crop_clips(pd.DataFrame({"x": [1]}), tmp_path / "out")
     with pytest.raises(ClipError, match=r"^no face found in the 2 frames searched$"):
         crop_frames(np.zeros((2, 60, 60), np.uint8))
+    with pytest.raises(ClipError, match="the clip has no frames"):
+        crop_frames(np.zeros((0, 60, 60), np.uint8))
+    with pytest.raises(ValueError, match="a picture in colour"):
+        crop_frames(np.zeros((60, 60, 3), np.uint8))
+    with pytest.raises(TypeError, match="masked array"):
+        crop_frames([*np.ma.zeros((2, 60, 60), np.uint8)])
 
 
 def test_without_opencv(table, tmp_path, monkeypatch):

@@ -22,9 +22,8 @@ from microexpr.data import _images as images_module
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    root = tmp_path_factory.mktemp("data") / "casme2"
-    return microexpr.simulate(root, subjects=3, clips=6, frames=(3, 5), size=(34, 28), progress=False)
+def whole(simulated):
+    return simulated(subjects=3, clips=6, frames=(3, 5))
 
 
 @pytest.fixture

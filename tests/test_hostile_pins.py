@@ -189,7 +189,7 @@ def test_every_name_is_needed_and_known(pins, refused):
         ({"sources": [["casme2", "gone"], ["smic", "x", {"camera": 3}]]}, "data.sources[1][2].camera is 3"),
         ({"sources": [["casme2", "gone", {"root": "/"}]]}, "data.sources[0]: casme2 has no --root"),
         ({"sources": [["casme2", "gone", {"strict": "x"}]]}, 'data.sources[0][2].strict is "x"'),
-        ({"sources": [["casme2", "gone", {"n_jobs": 5}]]}, "data.sources[0]: casme2 has no --n-jobs"),
+        ({"sources": [["casme2", "gone", {"n_jobs": 5}]]}, "data.sources[0]: casme2 has no --jobs"),
         ({"sources": []}, "e.json does not say where the data sets are; give them"),
         ({"features": {}}, "data.features has 0 names"),
         ({"features": {"1 x 1": "0" * 64}}, "data.features are of 1 x 1"),

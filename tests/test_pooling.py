@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 import ltogp
-import microexpr
 import rankpool
 from microexpr import Features, describe, extract, read_casme2
 from microexpr._options import POOLINGS as ON_COMMAND_LINE
@@ -35,16 +34,8 @@ def frames():
 
 
 @pytest.fixture(scope="module")
-def table(tmp_path_factory):
-    root = microexpr.simulate(
-        tmp_path_factory.mktemp("data") / "casme2",
-        subjects=2,
-        clips=5,
-        frames=(4, 6),
-        size=SIZE,
-        progress=False,
-    )
-    return read_casme2(root)
+def table(simulated):
+    return read_casme2(simulated(subjects=2, clips=5, frames=(4, 6), size=SIZE))
 
 
 def energies(u, n_blocks):

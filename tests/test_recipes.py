@@ -32,9 +32,8 @@ MARK = "not the paper's"
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("data") / "casme2"
-    return microexpr.simulate(folder, subjects=3, clips=21, frames=(4, 7), size=SIZE, progress=False)
+def root(simulated):
+    return simulated(subjects=3, clips=21, frames=(4, 7), size=SIZE)
 
 
 @pytest.fixture(scope="module")

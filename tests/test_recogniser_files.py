@@ -28,9 +28,8 @@ ARRAYS = (
 
 
 @pytest.fixture(scope="module")
-def recogniser(tmp_path_factory):
-    root = tmp_path_factory.mktemp("data") / "casme2"
-    microexpr.simulate(root, subjects=3, clips=12, frames=(3, 4), size=(34, 28), progress=False)
+def recogniser(simulated):
+    root = simulated(subjects=3, clips=12, frames=(3, 4))
     options = {"blocks": (2, 2), "n_features": 30, "progress": False}
     return train(microexpr.read_casme2(root), parameters={"size": (24, 20)}, **options)
 

@@ -8,7 +8,6 @@ import time
 
 import pytest
 
-import microexpr
 from microexpr import _temporary, cli
 from microexpr._temporary import temporary_folder
 
@@ -16,9 +15,8 @@ LONG = 300  # seconds that nothing here should take
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory):
-    root = tmp_path_factory.mktemp("data") / "casme2"
-    return microexpr.simulate(root, subjects=4, clips=16, frames=(8, 12), size=(34, 28), progress=False)
+def root(simulated):
+    return simulated(subjects=4, clips=16, frames=(8, 12))
 
 
 def start(folder, *arguments):

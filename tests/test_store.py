@@ -22,10 +22,8 @@ SIZE = (32, 32)
 
 
 @pytest.fixture(scope="module")
-def table(tmp_path_factory):
-    root = tmp_path_factory.mktemp("data") / "casme2"
-    microexpr.simulate(root, subjects=5, clips=70, frames=(3, 6), size=(34, 28), progress=False)
-    return read_casme2(root)  # 70 clips: three chunks of rows
+def table(simulated):
+    return read_casme2(simulated(subjects=5, clips=70, frames=(3, 6)))  # 70 clips: three chunks of rows
 
 
 @pytest.fixture(scope="module")

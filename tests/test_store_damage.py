@@ -8,7 +8,6 @@ import zlib
 import numpy as np
 import pytest
 
-import microexpr
 from microexpr import extract, read_casme2
 from microexpr.store import FeatureStore, StoreError
 
@@ -31,13 +30,10 @@ ARRAYS += ["u/2x2", "crc/2x2", "key/2x2"]
 
 
 @pytest.fixture(scope="module")
-def stores(tmp_path_factory):
+def stores(simulated, tmp_path_factory):
     """One that is whole, and the same when its clips had other frames and labels."""
     folder = tmp_path_factory.mktemp("stores")
-    root = microexpr.simulate(
-        folder / "casme2", subjects=4, clips=36, frames=(3, 4), size=(34, 28), progress=False
-    )
-    table = read_casme2(root)  # two chunks of rows
+    table = read_casme2(simulated(subjects=4, clips=36, frames=(3, 4)))  # two chunks of rows
     before = table.assign(frames=[frames[1:] for frames in table["frames"]], emotion="others", onset=7)
     before = before.assign(apex=8, offset=9, action_units="1+2")
     extract(before[:34], folder / "older.zarr", **OPTIONS)

@@ -12,7 +12,6 @@ import pandas as pd
 import pytest
 import zarr
 
-import microexpr
 from microexpr import Features, extract, read_casme2
 from microexpr.cli import main
 from microexpr.store import FeatureStore, StoreError
@@ -30,10 +29,8 @@ def no_scheduler_stays():
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory):
-    root = tmp_path_factory.mktemp("data") / "casme2"
-    microexpr.simulate(root, subjects=5, clips=40, frames=(3, 6), size=(34, 28), progress=False)
-    return root
+def root(simulated):
+    return simulated(subjects=5, clips=40, frames=(3, 6))
 
 
 @pytest.fixture(scope="module")

@@ -24,10 +24,8 @@ LONG = 120  # seconds until a test gives up
 
 
 @pytest.fixture(scope="module")
-def table(tmp_path_factory):
-    root = tmp_path_factory.mktemp("data") / "casme2"
-    microexpr.simulate(root, subjects=5, clips=70, frames=(3, 4), size=(34, 28), progress=False)
-    return read_casme2(root)  # three chunks of rows
+def table(simulated):
+    return read_casme2(simulated(subjects=5, clips=70, frames=(3, 4)))  # three chunks of rows
 
 
 @pytest.fixture(scope="module")

@@ -49,8 +49,11 @@ def test_a_video_is_cropped_to_its_face(videos):
 def test_a_folder_gives_the_frames_of_read_clip(folder):
     for size in (None, (16, 24)):
         np.testing.assert_array_equal(read(folder, size=size), read_clip(folder, size=size))
-        np.testing.assert_array_equal(read(image_paths(folder), size=size), read_clip(folder, size=size))
+        named = [str(path) for path in image_paths(folder)]
+        np.testing.assert_array_equal(read(named, size=size), read_clip(folder, size=size))
     assert stream_clip(folder).fps is None
+    with pytest.raises(ValueError, match="damaged is 'keeep'"):
+        stream_clip(folder, damaged="keeep")
 
 
 @pytest.mark.parametrize("kind", ["video", "folder"])

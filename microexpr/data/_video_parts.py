@@ -7,6 +7,7 @@ import zlib
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,11 +52,19 @@ class VideoFrames:
         return f"{self.first} {self.last} {self.face}\n".encode()
 
 
-def length_and_crc(path: str | os.PathLike[str]) -> tuple[int, int]:
-    """Length and CRC-32 of a file; read once while its size and time stay, since a video has many clips."""
+def length_and_crc(file: IO[bytes]) -> bytes:
+    """Length (8 bytes) and CRC-32 (4 bytes) of what a file holds, little-endian."""
+    length = crc = 0
+    while data := file.read(1 << 20):
+        length, crc = length + len(data), zlib.crc32(data, crc)
+    return length.to_bytes(8, "little") + crc.to_bytes(4, "little")
+
+
+def video_length_and_crc(path: str | os.PathLike[str]) -> bytes:
+    """Return those of a video, read once while its size and time stay: it has many clips."""
     check_file(path, LARGEST_VIDEO, "videos")
     status = os.stat(path)
-    return _length_and_crc(os.fspath(path), status.st_size, status.st_mtime_ns)
+    return _video_length_and_crc(os.fspath(path), status.st_size, status.st_mtime_ns)
 
 
 def announced_frames(path: str | os.PathLike[str]) -> int:
@@ -74,12 +83,9 @@ def frame_times(path: str | os.PathLike[str]) -> NDArray[np.float64]:
 
 
 @lru_cache(maxsize=256)
-def _length_and_crc(path: str, size: int, time: int) -> tuple[int, int]:
-    length = crc = 0
+def _video_length_and_crc(path: str, size: int, time: int) -> bytes:
     with open(path, "rb") as file:
-        while data := file.read(1 << 20):
-            length, crc = length + len(data), zlib.crc32(data, crc)
-    return length, crc
+        return length_and_crc(file)
 
 
 @lru_cache(maxsize=256)

@@ -7,9 +7,7 @@ import io
 import os
 import re
 import sys
-import zlib
-from collections.abc import Iterable, Iterator, Sequence
-from functools import partial
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,7 +27,7 @@ from ._images import (
     is_folder,
     open_file,
 )
-from ._video_parts import VideoFrames, length_and_crc
+from ._video_parts import VideoFrames, length_and_crc, video_length_and_crc
 from .faces import check_margin, face_of
 from .resizing import MOST_PIXELS, are_whole, check_size
 from .stabilisation import Grey, Stabilise, check_blur, check_n_frames, check_stabilise, settle
@@ -102,9 +100,7 @@ def read_clip(
     ValueError
         If `size`, `margin`, `stabilise`, `blur`, `n_frames` or `damaged` is none of those above.
     """
-    check_options(stabilise, n_frames, size, blur)
-    if damaged not in ("raise", "keep"):
-        raise ValueError(f'damaged is {damaged!r}; it must be "raise" or "keep"')
+    check_options(stabilise, n_frames, size, blur, damaged)
     check_margin(margin)  # here too: below, an error while a video is read is taken for the video's
     path = Path(path)
     if not path.exists():
@@ -205,14 +201,12 @@ def content_digest(paths: Sequence[str | os.PathLike[str]] | VideoFrames) -> byt
     of the whole file and which part it is. An OSError if a file cannot be read.
     """
     if isinstance(paths, VideoFrames):
-        length, crc = length_and_crc(paths.path)
-        whole = length.to_bytes(8, "little") + crc.to_bytes(4, "little")
-        return hashlib.sha256(whole + paths.part).digest()
+        return hashlib.sha256(video_length_and_crc(paths.path) + paths.part).digest()
     checksums = []
     for path in paths:
         try:
             with open_file(path) as file:
-                checksums.append(_length_and_crc(iter(partial(file.read, 1 << 20), b"")))
+                checksums.append(length_and_crc(file))
         except ClipError as error:
             raise OSError(str(error)) from error
     return hashlib.sha256(b"".join(checksums)).digest()
@@ -241,13 +235,17 @@ def read_image(path: str | os.PathLike[str], size: tuple[int, int] | None = None
     return pages.frames[0]
 
 
-def check_options(stabilise: Any, n_frames: Any, size: Any = None, blur: Any = None) -> None:
-    """Raise a ValueError unless these are what `read_frames` takes."""
+def check_options(
+    stabilise: Any, n_frames: Any, size: Any = None, blur: Any = None, damaged: Any = "raise"
+) -> None:
+    """Raise a ValueError unless these are what `read_clip` takes."""
     check_stabilise(stabilise)
     check_blur(blur)
     check_n_frames(n_frames)
     if size is not None:
         check_size(size)
+    if damaged not in ("raise", "keep"):
+        raise ValueError(f'damaged is {damaged!r}; it must be "raise" or "keep"')
 
 
 def image_paths(folder: str | os.PathLike[str]) -> list[Path]:
@@ -312,9 +310,9 @@ def _decode_all(
     for path in progress_bar(paths, "read", len(paths), "frame", progress, leave=False):
         with open_file(path) as file:
             if checksums is not None:
-                data = file.read()
-                checksums.append(_length_and_crc([data]))
-                file = io.BytesIO(data)
+                file = io.BytesIO(file.read())
+                checksums.append(length_and_crc(file))
+                file.seek(0)
             pages = decode_image(file, path, box=box, size=size, bits=bits, alone=alone)
         if first is None:
             first, bits = pages, pages.bits
@@ -358,13 +356,6 @@ def _sample(paths: Sequence[Path]) -> Iterator[NDArray[np.uint8]]:
 def _count(path: Path) -> int:
     with open_file(path) as file:
         return count_pages(file, path)
-
-
-def _length_and_crc(pieces: Iterable[bytes]) -> bytes:
-    length = crc = 0
-    for piece in pieces:
-        length, crc = length + len(piece), zlib.crc32(piece, crc)
-    return length.to_bytes(8, "little") + crc.to_bytes(4, "little")
 
 
 def _numbers_as_numbers(path: Path) -> list[tuple[int, int, str]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import re
 import shutil
@@ -17,15 +16,17 @@ import numpy as np
 from joblib import Parallel, delayed, effective_n_jobs
 from PIL import Image, ImageDraw
 
+from .._checks import check_clips, check_new_folder, grey
+from .._csv_file import write_csv
 from .._extras import require
 from .._progress import progress_bar
-from ._errors import ClipError
+from ._errors import ClipError, message_of
 from ._eyes import Point, align, find_eyes, has_cascades
 from ._images import IMAGES
 from ._reading import Problem, counted
 from ._video_parts import VideoFrames
 from .clips import Damaged, check_options, read_clip, read_frames, read_frames_and_digest
-from .faces import find_face
+from .faces import check_margin, find_face
 from .resizing import resize
 from .stabilisation import Grey, Stabilise, resample, settle
 
@@ -191,14 +192,11 @@ def crop_clips(
       subject  clip onset offset
     0    anna  anna     1      2
     """
-    looks = _check(size, margin, eyes, eyes_at, n_frames)
-    if damaged not in ("raise", "keep"):
-        raise ValueError(f'damaged is {damaged!r}; it must be "raise" or "keep"')
+    looks = _check(size, margin, eyes, eyes_at, n_frames, damaged)
     effective_n_jobs(n_jobs)  # raises here what `Parallel` would raise after the folder was made
     rows = _rows(source)
     out = Path(out)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise FileExistsError(f"{out} exists and is not an empty folder; crop writes only into a new one")
+    check_new_folder(out, "crop")
     out.mkdir(parents=True, exist_ok=True)
     folders = list(_folders(rows))
     options = {"size": size, "margin": margin, "eyes": looks, "eyes_at": eyes_at, "n_frames": n_frames}
@@ -255,11 +253,13 @@ def crop_frames(
     Raises
     ------
     ClipError
-        If there is no face.
+        If there are no frames, or no face in them.
     ModuleNotFoundError
         If an extra is needed and not installed.
     ValueError
-        If an option is wrong, or a frame is not grey.
+        If an option is wrong, or the frames are not grey.
+    TypeError
+        If the frames are not of uint8, or masked.
 
     Examples
     --------
@@ -269,7 +269,10 @@ def crop_frames(
     >>> cropped.shape, str(placement)
     ((1, 140, 120), 'box')
     """
-    looks = _check(size, margin, eyes, eyes_at, None)
+    looks = _check(size, margin, eyes, eyes_at)
+    frames = grey(frames)
+    if not len(frames):
+        raise ClipError("the clip has no frames")
     placement = _place(frames, margin, looks)
     if placement.eyes is None:
         top, left, height, width = placement.box
@@ -311,13 +314,14 @@ class _Cropped(NamedTuple):
     thumbs: tuple[Image.Image, Image.Image]
 
 
-def _check(size: Any, margin: Any, eyes: Any, eyes_at: Any, n_frames: Any) -> bool:
+def _check(
+    size: Any, margin: Any, eyes: Any, eyes_at: Any, n_frames: Any = None, damaged: Any = "raise"
+) -> bool:
     """Raise what is wrong with the options, or return whether to look for eyes."""
-    check_options(None, n_frames, size)
+    check_options(None, n_frames, size, damaged=damaged)
     if size is None:
         raise ValueError("size is None; it must be (height, width) in pixels")
-    if isinstance(margin, bool) or not isinstance(margin, Real) or not 0 <= float(margin) < np.inf:
-        raise ValueError(f"margin is {margin!r}; it must be 0 or more, as a fraction of the face")
+    check_margin(margin)
     if (
         np.shape(eyes_at) != (2,)
         or not all(isinstance(value, Real) and 0 < float(value) < 1 for value in eyes_at)
@@ -342,15 +346,7 @@ def _rows(source: Any) -> list[Mapping[str, Any]]:
         name = path.resolve().stem if path.is_file() else path.resolve().name
         row = {"dataset": name, "subject": name, "clip": name, "emotion": "unknown", "frames": path}
         return [{**row, "onset": None, "apex": None, "offset": None, "action_units": ""}]
-    missing = [
-        name
-        for name in ("dataset", "subject", "clip", "emotion", "frames")
-        if name not in getattr(source, "columns", ())
-    ]
-    if missing:
-        raise ValueError(
-            f"source has no column {missing[0]}; it must be a table of clips, or the path of one clip"
-        )
+    check_clips(source, ("dataset", "subject", "clip", "emotion", "frames"), "source")
     return source.to_dict("records")
 
 
@@ -383,12 +379,8 @@ def _crop(row: Mapping[str, Any], folder: Path, options: dict[str, Any]) -> _Cro
         looked = {name: value for name, value in options.items() if name not in ("n_frames", "damaged")}
         cropped, placement = crop_frames(frames, **looked)
         cropped = cropped if n_frames is None else resample(cropped, n_frames)
-    except ModuleNotFoundError:
-        raise
-    except (OSError, ValueError) as error:
-        return str(error)
-    except Exception as error:  # out of memory, and whatever else a library makes of one clip
-        return f"{type(error).__name__}: {' '.join(str(error).split())}"
+    except Exception as error:
+        return message_of(error)
     # All frames or none: a folder gets its name when they are there.
     partial = folder.with_name(f"{folder.name}.partial")
     partial.mkdir(parents=True)
@@ -444,10 +436,7 @@ def _cells(row: Mapping[str, Any], folder: str, clip: _Cropped) -> dict[str, Any
 
 def _write_manifest(path: Path, rows: list[dict[str, Any]]) -> None:
     partial = path.with_name(f"{path.name}.partial")
-    with open(partial, "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, [*_COLUMNS, *_PLACED], restval="")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_csv(partial, rows, (*_COLUMNS, *_PLACED))
     partial.replace(path)
 
 

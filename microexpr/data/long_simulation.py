@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
-from .._checks import is_positive, is_whole
+from .._checks import check_new_folder, is_positive, is_whole
+from .._csv_file import write_csv
 from .._extras import require
 from .._progress import progress_bar
 from .simulation import CHROMA, CLASSES, QUALITY, bumps, check_pictures, is_number, motion_field, portraits_of
@@ -134,8 +134,7 @@ def simulate_long(
             raise ValueError(f"size is {size!r}; of a video height and width must be even")
     effective_n_jobs(n_jobs)  # raises here what `Parallel` would raise after the folder was made
     out = Path(out)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise FileExistsError(f"{out} exists and is not an empty folder; simulate writes only into a new one")
+    check_new_folder(out, "simulate")
     portraits = portraits_of(faces, videos, size, seed)
     out.mkdir(parents=True, exist_ok=True)
 
@@ -159,10 +158,7 @@ def simulate_long(
     done = Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator")(jobs)
     rows = [row for rows in progress_bar(done, "simulate", videos, "video", progress) for row in rows]
     # The manifest comes last: a folder without one is a run that did not end.
-    with open(out / MANIFEST, "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, rows[0])
-        writer.writeheader()
-        writer.writerows(rows)
+    write_csv(out / MANIFEST, rows)
     return out / MANIFEST
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -76,14 +77,15 @@ def code_clips(
         rows.append((int(subject) + 1, classes[drawn]))
     days = rng.integers(1, _DAYS + 1, subjects)
     table: list[dict[str, Any]] = []
+    takes: Counter[int] = Counter()
     for subject, emotion in sorted(rows, key=lambda row: row[0]):
-        take = 1 + sum(row["Subject"] == subject for row in table)
+        takes[subject] += 1
         onset = int(rng.integers(lead + 1, 120))
         length = int(rng.integers(frames[0], frames[1] + 1))
         table.append(
             {
                 "Subject": subject,
-                "Filename": f"EP{rng.integers(days[subject - 1]) + 1:02d}_{take:02d}",
+                "Filename": f"EP{rng.integers(days[subject - 1]) + 1:02d}_{takes[subject]:02d}",
                 "OnsetFrame": onset,
                 "ApexFrame": onset + round(rng.uniform(0.35, 0.65) * (length - 1)),
                 "OffsetFrame": onset + length - 1,

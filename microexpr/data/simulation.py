@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
-from .._checks import is_whole
+from .._checks import check_new_folder, is_whole
 from .._extras import require
 from .._progress import progress_bar
 from .clips import image_paths, read_image
-from .real_simulation import REAL, code_clips, draw_clip, envelope
+from .real_simulation import REAL, code_clips, draw_clip, envelope, largest_remainders
 
 __all__ = ["CLASSES", "PROPORTIONS", "draw_face", "motion_field", "simulate"]
 
@@ -138,8 +138,7 @@ def simulate(
     _check(subjects, clips, noise, motion, drift, frames, size, seed)
     effective_n_jobs(n_jobs)  # raises here what `Parallel` would raise after the folder was made
     out = Path(out)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise FileExistsError(f"{out} exists and is not an empty folder; simulate writes only into a new one")
+    check_new_folder(out, "simulate")
     portraits = portraits_of(faces, subjects, size, seed)
     if difficulty == "easy":
         table = _coding(subjects, clips, frames, seed)
@@ -316,9 +315,7 @@ def portraits_of(
 def _coding(subjects: int, clips: int, frames: tuple[int, int], seed: int) -> list[dict[str, Any]]:
     """Rows of the spreadsheet, with CASME II's columns."""
     rng = np.random.default_rng([seed, 0])
-    share = np.array(list(PROPORTIONS.values())) * clips / sum(PROPORTIONS.values())
-    counts = np.floor(share).astype(int)
-    counts[np.argsort(counts - share, kind="stable")[: clips - counts.sum()]] += 1  # largest remainder
+    counts = largest_remainders(np.array(list(PROPORTIONS.values()), dtype=float), clips)
     emotions = rng.permutation(np.repeat(CLASSES, counts))
     rows = []
     for index, emotion in enumerate(emotions):

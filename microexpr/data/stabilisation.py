@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft, ndimage
 
-from .._checks import is_positive, is_whole
+from .._checks import is_positive, is_whole, stacked
 from ._errors import ClipError
 
 __all__ = ["drift", "resample", "stabilise"]
@@ -283,13 +283,7 @@ def _stabilised(frames: NDArray[np.uint8], method: Stabilise | None, blur: float
 
 def _stack(frames: Any, dtype: Any = None) -> NDArray[Any]:
     """Return the frames as an array of numbers (T, height, width), or raise what is wrong with them."""
-    listed = frames if isinstance(frames, list | tuple) else [frames]
-    if any(isinstance(frame, np.ma.MaskedArray) for frame in listed):
-        raise TypeError("frames is a masked array; its mask would be ignored: fill it, or leave it out")
-    try:
-        frames = np.asarray(frames)
-    except ValueError as error:  # NumPy's own speaks of an inhomogeneous shape
-        raise ValueError("frames are of different sizes; they must be of one: resize them") from error
+    frames = stacked(frames)
     if frames.ndim != 3 or frames.size == 0:
         raise ValueError(f"frames have shape {frames.shape}; they must be grey, (T, height, width)")
     if frames.dtype.kind not in "biuf" or (dtype is not None and frames.dtype != dtype):

@@ -123,7 +123,7 @@ class FrameStream:
 
 
 def stream_clip(
-    path: str | os.PathLike[str] | Sequence[Path],
+    path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     *,
     size: tuple[int, int] | None = (128, 128),
     face: bool | None = None,
@@ -166,10 +166,10 @@ def stream_clip(
     ...     print(stream.count, [int(frame[0, 0]) for frame in stream])
     3 [0, 10, 20]
     """
-    check_options(None, None, size)
+    check_options(None, None, size, damaged=damaged)
     check_margin(margin)
     if not isinstance(path, str | os.PathLike):
-        paths = list(path)
+        paths = [Path(image) for image in path]
         if not paths:
             raise ClipError("the clip has no frames")
         folder = paths[0].parent
@@ -235,8 +235,6 @@ def _stream_video(
     damaged: Damaged,
     progress: bool | None,
 ) -> FrameStream:
-    if damaged not in ("raise", "keep"):
-        raise ValueError(f'damaged is {damaged!r}; it must be "raise" or "keep"')
     require("finding the face in a video" if face else "reading a video", *["video", "face"][: 1 + face])
     video = VideoFile(path, keep=damaged == "keep")
     box = None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .._csv_file import write_csv
 from .pins import FORMAT
 from .scores import PROTOCOLS
 from .settings import blocks_to_json, title
@@ -87,12 +87,7 @@ def save_evaluation(evaluation: Evaluation, folder: str | os.PathLike[str]) -> l
         if not lines:  # no sweep, no blocks: none of an earlier run either
             path.unlink(missing_ok=True)
             continue
-        with path.open("w", newline="", encoding="utf-8") as file:
-            lines = [{"source": evaluation.source, **line} for line in lines]
-            columns = list(dict.fromkeys(key for line in lines for key in line))
-            writer = csv.DictWriter(file, columns)
-            writer.writeheader()
-            writer.writerows(lines)
+        write_csv(path, [{"source": evaluation.source, **line} for line in lines])
         written.append(path)
     return written
 

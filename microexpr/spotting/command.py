@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import csv
 import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from .._command_line import print_json
-from .._extras import is_installed, require
+from .._csv_file import write_csv
+from .._extras import require
 from .._spotting_options import SPOTTING
 from .._wording import option
 from ..data import read_dataset, report, stream_clip
@@ -34,7 +34,11 @@ _COLUMNS = (
 def spot_video_command(options: argparse.Namespace, prefix: str, *, plot: bool) -> int:
     """Spot in one video or folder; write what was found and print it."""
     started = time.perf_counter()
-    model = _model(options)
+    model = None
+    if options.model is not None:
+        from ..recognition import Recogniser
+
+        model = Recogniser.load(options.model)
     reading = {
         name: getattr(options, name) for name in ("margin", "damaged") if getattr(options, name) is not None
     }
@@ -43,14 +47,14 @@ def spot_video_command(options: argparse.Namespace, prefix: str, *, plot: bool) 
         stream,
         fps=options.fps,
         model=model,
-        thumbnails=plot and is_installed("plot"),
+        thumbnails=plot,
         **_spotting(options),
     )
     seconds = time.perf_counter() - started
     spotting = result.spotting
-    _write_csv(f"{prefix}.csv", _rows({}, spotting.events))
+    write_csv(f"{prefix}.csv", _rows({}, spotting.events), _COLUMNS)
     written = [f"{prefix}.csv"]
-    if plot and is_installed("plot"):
+    if plot:
         from ..plots import plot_spotting
 
         title = f"{result.path.resolve().name}: micro-expressions spotted"
@@ -95,7 +99,7 @@ def spot_dataset_command(options: argparse.Namespace, prefix: str, reading: Mapp
         for video, spotted in zip(result.videos, result.spotted, strict=True)
         for row in _rows({"video": video.name}, spotted.spotting.events)
     ]
-    _write_csv(f"{prefix}.csv", rows, ("video",))
+    write_csv(f"{prefix}.csv", rows, ("video", *_COLUMNS))
     simulated = bool(table.attrs["simulated"])
     if options.json:
         print_json(_dataset_as_json(result, simulated))
@@ -106,14 +110,6 @@ def spot_dataset_command(options: argparse.Namespace, prefix: str, reading: Mapp
             print(f"{len(result.problems)} videos could not be read:", *result.problems, sep="\n  ")
         print(f"wrote {prefix}.csv; done in {time.perf_counter() - started:.0f} s")
     return 1 if result.problems or table.attrs["problems"] else 0
-
-
-def _model(options: argparse.Namespace) -> Any:
-    if options.model is None:
-        return None
-    from ..recognition import Recogniser
-
-    return Recogniser.load(options.model)
 
 
 def _spotting(options: argparse.Namespace) -> dict[str, Any]:
@@ -134,13 +130,6 @@ def _cell(event: Event, name: str) -> Any:
     return round(value, 6) if isinstance(value, float) else value
 
 
-def _write_csv(path: str, rows: list[dict[str, Any]], first: tuple[str, ...] = ()) -> None:
-    with open(path, "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, [*first, *_COLUMNS])
-        writer.writeheader()
-        writer.writerows(rows)
-
-
 def _table(events: list[Event]) -> str:
     classified = any(event.classification is not None for event in events)
     lines = [
@@ -156,25 +145,18 @@ def _table(events: list[Event]) -> str:
 def _class_of(event: Event) -> str:
     if event.classification is None:
         return ""
-    probability = event.classification.probability
-    shown = "" if probability is None else f" ({100 * probability:.0f} %)"
     unlike = ", unlike anything trained on" if event.classification.unlike else ""
-    return f"   {event.classification.label}{shown}{unlike}"
+    return f"   {event.classification.label} ({100 * event.classification.probability:.0f} %){unlike}"
 
 
 def _as_json(result: VideoSpotting) -> dict[str, Any]:
     spotting = result.spotting
     events = [
-        row
-        | (
-            {"probabilities": getattr(event.classification, "probabilities", None)}
-            if event.classification
-            else {}
-        )
+        row | ({"probabilities": event.classification.probabilities} if event.classification else {})
         for row, event in zip(_rows({}, spotting.events), spotting.events, strict=True)
     ]
     return {
-        "video": str(result.path),
+        "video": result.path,
         "frames": len(spotting.contrast),
         "fps": spotting.fps,
         "k": spotting.k,
@@ -186,7 +168,7 @@ def _as_json(result: VideoSpotting) -> dict[str, Any]:
 def _dataset_as_json(result: SpottedDataset, simulated: bool) -> dict[str, Any]:
     def shown(counts: Any) -> dict[str, Any]:
         ratios = {name: getattr(counts, name) for name in ("precision", "recall", "f1")}
-        return {**counts._asdict(), **{name: None if r != r else r for name, r in ratios.items()}}
+        return counts._asdict() | ratios
 
     return {
         "simulated": simulated,
@@ -199,5 +181,5 @@ def _dataset_as_json(result: SpottedDataset, simulated: bool) -> dict[str, Any]:
             }
             for video, spotted in zip(result.videos, result.spotted, strict=True)
         },
-        "problems": [str(problem) for problem in result.problems],
+        "problems": result.problems,
     }
