@@ -16,6 +16,7 @@ from joblib import Parallel, delayed, effective_n_jobs
 from joblib.parallel import get_active_backend
 from numpy.typing import NDArray
 
+from ._checks import check_clips
 from ._progress import progress_bar
 from ._recipe import Recipe, absolute, other_length, versions
 from ._store_format import CHUNK_ROWS, Blocks, Kind
@@ -152,7 +153,7 @@ def extract(
     >>> clips.features[4, 4].shape, len(clips.table), clips.problems
     ((4, 4096), 4, [])
     """
-    _check_table(table)
+    check_clips(table, ("dataset", "subject", "clip", "frames"))
     effective_n_jobs(n_jobs)  # raises here what `Parallel` would raise after the store was made
     parameters = _parameters(blocks, size, crop, stabilise, blur, n_frames, features, pooling, options)
     kept_as = pooling if store is None else _pooling_in(store, pooling)
@@ -390,16 +391,6 @@ def _open(store: str | os.PathLike[str] | FeatureStore, parameters: dict[str, An
         raise OSError(f"{path} cannot be written: {error.strerror or error}") from error
 
 
-def _check_table(table: Any) -> None:
-    missing = [
-        name for name in ("dataset", "subject", "clip", "frames") if name not in getattr(table, "columns", ())
-    ]
-    if missing:
-        raise ValueError(
-            f"table has no column {missing[0]}; it must be one of clips, as microexpr.read_dataset gives it"
-        )
-
-
 def _functions(blocks: Any, features: Any) -> dict[Kind, Features | None]:
     """Return what describes frames, for each kind of features asked for; None is LTOGP."""
     if features is None:
@@ -459,8 +450,10 @@ def _parameters(
 
 
 def _title(row: Any) -> str:
-    folder = "sub" if str(row["dataset"]).startswith("CASME") else ""
-    return f"clip {folder}{row['subject']}/{row['clip']}"
+    dataset, subject = str(row["dataset"]), str(row["subject"])
+    own = subject.removeprefix(f"{dataset}/")  # which `combine` puts before it
+    folder = "sub" if dataset.startswith("CASME") else ""
+    return f"clip {subject[: -len(own)]}{folder}{own}/{row['clip']}"
 
 
 def _problem(table: pd.DataFrame, k: int, what: str) -> Problem:

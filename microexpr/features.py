@@ -71,7 +71,7 @@ class Features:
 
     def __call__(self, frames: NDArray[Any]) -> NDArray[Any]:
         """Describe the frames, or raise what is wrong with the description."""
-        rows = finite(np.asarray(self.function(frames)), f"features {self.name}", f"({len(frames)}, d)", 2)
+        rows = finite(self.function(frames), f"features {self.name}", f"({len(frames)}, d)", 2)
         if len(rows) != len(frames):
             raise ValueError(
                 f"features {self.name} gave shape {rows.shape}; it must be a row a frame, ({len(frames)}, d)"
@@ -120,8 +120,11 @@ def as_json(value: Any) -> Any:
     raise ValueError(f"{value!r} is not of JSON types; a feature store could not note it")
 
 
-def finite(array: NDArray[Any], origin: str, shape: str, ndim: int) -> NDArray[Any]:
-    """Return the array, or raise if it has another number of axes, nothing in it, or NaN or infinity."""
+def finite(given: ArrayLike, origin: str, shape: str, ndim: int) -> NDArray[Any]:
+    """Return an array, or raise if it has a mask, another number of axes, nothing in it, NaN or infinity."""
+    if isinstance(given, np.ma.MaskedArray):
+        raise TypeError(f"{origin} gave a masked array; its mask would be ignored")
+    array = np.asarray(given)
     if array.ndim != ndim or array.dtype.kind not in "biuf" or 0 in array.shape[ndim - 1 :]:
         raise ValueError(f"{origin} gave shape {array.shape} of {array.dtype}; it must be numbers, {shape}")
     if not np.isfinite(array).all():

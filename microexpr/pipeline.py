@@ -22,6 +22,8 @@ from sklearn.svm import SVC
 import ltogp
 from l21 import L21Selector
 
+from ._checks import grey
+from ._compilation import tell_of_compilation
 from .discriminant import ShrinkageLDA
 from .features import Features, FrameFunction, as_features, finite, name_and_parameters
 from .pooling import POOLINGS, PoolingName, check_blocks, pool
@@ -29,6 +31,8 @@ from .pooling import POOLINGS, PoolingName, check_blocks, pool
 __all__ = ["Description", "describe", "make_classifier"]
 
 Pooling = Callable[[NDArray[Any]], ArrayLike]  # (T, d) -> (m,)
+
+tell_of_compilation()
 
 
 class Description(NamedTuple):
@@ -149,7 +153,7 @@ def describe(  # type: ignore[misc]  # the overloads don't repeat its options
         part in the result.
     TypeError
         If the frames' dtype is not supported, `frames` is a masked array or paths, or `features` or `pooling`
-        is none of those above.
+        is none of those above or returns a masked array.
 
     References
     ----------
@@ -184,7 +188,7 @@ def describe(  # type: ignore[misc]  # the overloads don't repeat its options
         tol=tol,
         histograms=histograms,
     )
-    frames = _grey(frames)
+    frames = _as_clip(frames)
     V: NDArray[Any]
     if features is not None:
         V = as_features(features)(frames)
@@ -197,7 +201,7 @@ def describe(  # type: ignore[misc]  # the overloads don't repeat its options
             raise type(error)(_in_our_words(str(error))) from error
     if not isinstance(pooling, str):
         name = name_and_parameters(pooling)[0]
-        u = finite(np.asarray(pooling(V)), f"pooling {name}", "(m,)", 1).astype(np.float64)
+        u = finite(pooling(V), f"pooling {name}", "(m,)", 1).astype(np.float64)
         return Description(u, V, np.nan, name) if full_output else u
     if features is not None:
         blocks = as_features(features).blocks  # type: ignore[assignment]  # None: energy was refused
@@ -230,25 +234,12 @@ def _refuse(options: Mapping[str, Any], names: tuple[str, ...], owner: str, inst
             raise ValueError(f"{name} is an option of {owner}, whose place {instead}= has taken")
 
 
-def _grey(frames: Any) -> NDArray[Any]:
-    """Return the frames as an array of shape (T, height, width), or raise what is wrong with that."""
-    given = frames if isinstance(frames, list | tuple) else [frames]
-    if any(isinstance(frame, np.ma.MaskedArray) for frame in given):
-        raise TypeError("frames is a masked array; its mask would be ignored: fill it, or leave frames out")
-    first = next(iter(given), None)
+def _as_clip(frames: Any) -> NDArray[Any]:
+    """Return two or more grey frames as an array (T, height, width), or raise what is wrong with them."""
+    first = next(iter(frames if isinstance(frames, list | tuple) else [frames]), None)
     if isinstance(first, str | bytes | os.PathLike):
         raise TypeError(f"frames are paths ({first!r}); read them with microexpr.read_clip or read_frames")
-    try:
-        frames = np.asanyarray(frames)
-    except ValueError as error:  # NumPy's own speaks of an inhomogeneous shape
-        raise ValueError("frames are of different sizes; they must be of one: resize them") from error
-    if frames.ndim != 3:
-        raise ValueError(f"frames have shape {frames.shape}; they must be grey, (T, height, width)")
-    if frames.shape[2] in (3, 4) and min(frames.shape[:2]) > 4:
-        raise ValueError(
-            f"frames have shape {frames.shape}, which is a picture in colour; they must be grey, "
-            "(T, height, width)"
-        )
+    frames = grey(frames)
     if len(frames) < 2:
         raise ValueError(f"the clip has {len(frames)} frame(s); rank pooling needs at least 2")
     return frames

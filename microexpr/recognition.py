@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 import ltogp
 
+from ._checks import grey
 from ._linear_model import LinearModel, decision_values, log_probabilities
 from ._model_file import read_model, write_model
 from ._progress import progress_bar
@@ -367,11 +368,9 @@ class Recogniser:
             if crop:
                 return read_cropped(clip, size, crop, **after)[0]
             return read_frames(clip, size, progress=False, **after)
-        given = np.asanyarray(clip)
-        if isinstance(given, np.ma.MaskedArray):
-            raise TypeError("clip is a masked array; its mask would be ignored")
-        if given.ndim != 3 or not len(given):
-            raise ValueError(f"clip has shape {given.shape}; frames must be grey, (T, height, width)")
+        given = grey(clip)
+        if not len(given):
+            raise ValueError("the clip has no frames")
         return settle(np.stack([resize(np.ascontiguousarray(frame), size) for frame in given]), **after)
 
     def _unlike(self, distance: dict[str, float]) -> str:

@@ -28,13 +28,13 @@ from ._progress import progress_bar
 from ._temporary import temporary_folder
 from ._warnings import ignore_user_warnings
 from .experiment import PAPER_N, Scores, bootstrap, interval, splits
-from .experiment.folds import Fold, Folds, predict_folds
+from .experiment.folds import Fold, Folds, check_table, people_of, predict_folds
 from .experiment.pins import versions
-from .experiment.scores import check_fold, column, people
+from .experiment.scores import check_fold
 from .experiment.sources import extract_into
 from .features import as_blocks
 from .pipeline import check_classifier, make_classifier
-from .pooling import POOLINGS, PoolingName, derive, sufficient
+from .pooling import POOLINGS, PoolingName, derive, length_of, sufficient
 from .recognition import Recogniser, face_distance, root_mean_square, textures
 
 if TYPE_CHECKING:
@@ -178,8 +178,8 @@ def train(
         frames = kept.store.mean_frames(table)
         noted = {name: value for name, value in kept.store.parameters.items() if name != "pooling"}
         digest = kept.store.digest(table)
-    people_of, folds = _folds(table, n_splits)
-    y = column("emotion", table["emotion"]).astype(str)
+    subjects, folds = _folds(table, n_splits)
+    y = table["emotion"].to_numpy(dtype=str)
     classes, codes = np.unique(y, return_inverse=True)
     features = {
         name: derive(X, wanted, name, blocks) for name in dict.fromkeys(c.pooling for c in candidates)
@@ -187,7 +187,7 @@ def train(
     del X
 
     work = _Work(features, codes, len(classes), classifier, class_weight, n_jobs, progress)
-    best = _choose(work, candidates, folds, people_of, inner_splits)
+    best = _choose(work, candidates, folds, subjects, inner_splits)
     model, margins, motion, gap = _fit_all(work, best, folds)
     if not gap <= 1e-6:
         message = f"an l2,1 problem was left at a relative duality gap of {gap:.1e}, above 1e-6"
@@ -196,7 +196,7 @@ def train(
 
     said, temperature = _held_out(margins, codes, len(classes), model.pairs, folds)
     predicted = decision_values(margins, len(classes), model.pairs).argmax(axis=1)
-    scores = Scores(y, classes[predicted], people_of, classes)
+    scores = Scores(y, classes[predicted], subjects, classes)
     final = best[-1]
     n_problems = len(table.attrs.get("problems", [])) + len(kept.problems)
     return Recogniser(
@@ -213,7 +213,7 @@ def train(
             "datasets": list(dict.fromkeys(table["dataset"].astype(str))),
             "simulated": bool(table.attrs.get("simulated", False)),
             "clips": len(table),
-            "subjects": len(np.unique(people_of)),
+            "subjects": len(np.unique(subjects)),
             "class_counts": dict(zip(classes.tolist(), np.bincount(codes).tolist(), strict=True)),
             "digest": digest,
             "classifier": classifier,
@@ -272,11 +272,9 @@ def _several_values(recipe: Any, table: pd.DataFrame, **given: Any) -> dict[str,
 
 def _candidates(several: Mapping[str, Sequence[Any]], blocks: tuple[int, int]) -> list[Candidate]:
     """Return every combination, but for those that select as many features as there are, or more."""
-    n_blocks = blocks[0] * blocks[1]
-    lengths = {"rank": 256, "mean": 256, "mean+rank": 512, "energy": 1}
     found: list[Candidate] = []
     for pooling in several["pooling"]:
-        d = lengths[pooling] * n_blocks
+        d = length_of(pooling, blocks)
         N = [d if n == "all" else int(n) for n in several["n_features"] if n == "all" or n < d]
         if not N and len(several["pooling"]) == 1 and pooling != "energy":
             raise ValueError(
@@ -300,11 +298,8 @@ def _check_splits(n_splits: Any, inner_splits: Any) -> None:
 
 def _folds(table: pd.DataFrame, n_splits: int | None) -> tuple[NDArray[Any], list[Fold]]:
     """Return who each clip is of, and the folds that leave people out; raise if it cannot be done."""
-    missing = [name for name in ("dataset", "subject", "emotion") if name not in table.columns]
-    if missing:
-        raise ValueError(f"table has no column {missing[0]}; it must be one of clips with their classes")
-    subjects = people(table["subject"].astype(str), table["dataset"].astype(str))
-    y = column("emotion", table["emotion"]).astype(str)
+    check_table(table)
+    subjects, y = people_of(table), table["emotion"].to_numpy(dtype=str)
     if len(np.unique(y)) < 2:
         raise ValueError(f"all clips are of class {y[0]!r}; there must be two classes to tell apart")
     folds = splits("loso", subjects) if n_splits is None else splits("kfold", subjects, n_splits=n_splits)

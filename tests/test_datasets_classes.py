@@ -93,6 +93,13 @@ def test_classes_of_ones_own():
         select_classes(coded("SAMM", {"others": 2}), "composite")
 
 
+def test_rows_that_share_an_index_are_different_clips():
+    both = pd.concat([coded("SAMM", {"anger": 2}), coded("MMEW", {"disgust": 2})])
+    classes = {"anger": "high", "disgust": "low"}
+    assert select_classes(both, classes)["emotion"].to_list() == ["high", "high", "low", "low"]
+    assert select_classes(both, "composite")["emotion"].to_list() == ["negative"] * 4
+
+
 def test_combining(make_tree):
     tables = [read_dataset(name, make_tree(name, quirks=["gap"])) for name in ("casme2", "samm", "smic")]
     both = combine(tables)

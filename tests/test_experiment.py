@@ -196,6 +196,7 @@ def test_across_data_sets():
 
     composite = evaluate(features, table, Settings(protocol="composite", **ONLY_TABLES), n_jobs=1)
     assert len(composite.rows[0].C) == 6  # three people of each
+    assert len(composite.rows[0].scores.by_subject) == 6
     parts = composite.by_dataset(composite.rows[1])
     right = sum(part.accuracy * len(part.y) for part in parts.values())
     assert right / len(table) == pytest.approx(composite.rows[1].scores.accuracy)
@@ -323,7 +324,7 @@ def test_a_table_that_is_not_whole_is_refused(data, name):
     torn.loc[4, name] = None
     with pytest.raises(ValueError, match=f"^{name} is missing in row 4 of the table"):
         evaluate(features, torn, Settings(**ONLY_TABLES), n_jobs=1)
-    with pytest.raises(ValueError, match=f"^the table has no column {name}"):
+    with pytest.raises(ValueError, match=f"^table has no column {name}"):
         evaluate(features, table.drop(columns=name), Settings(**ONLY_TABLES), n_jobs=1)
 
 
@@ -431,8 +432,9 @@ def test_what_the_command_cannot_do(folder, tmp_path, capsys, monkeypatch):
         (["casme4", data], "'casme4' is not a data set"),
         (["casme2", "missing"], "missing"),
         (["casme2", data, "--out", "a/b"], "a: no such folder to write into"),
+        (["casme2", data, "--out", "other.json"], "other.json is a file; --out is the folder to write into"),
         (["casme2", data, "--protocol", "cross", "--no-sweep"], "needs at least 2 data sets"),
-        (["casme2", data, "--gamma", "-1"], "gamma is -1.0; it must be positive"),
+        (["casme2", data, "--n-features", "-1"], ": --n-features is -1; it must be positive"),
         (["casme2", data, "--blocks", "1", "--no-sweep"], "but 1 x 1 blocks give 256 features"),
         (["--from", file, "--gamma", "2"], "says what gamma is"),
         (["--from", "other.json"], "other.json is not an evaluation.json"),

@@ -16,10 +16,8 @@ from microexpr.store import StoreError
 
 
 @pytest.fixture(scope="module")
-def table(tmp_path_factory):
-    root = tmp_path_factory.mktemp("data") / "casme2"
-    microexpr.simulate(root, subjects=2, clips=6, frames=(3, 6), size=(68, 56), progress=False)
-    return read_casme2(root)
+def table(simulated):
+    return read_casme2(simulated(subjects=2, clips=6, frames=(3, 6), size=(68, 56)))
 
 
 def test_several_grids_are_those_of_one(table):
@@ -86,6 +84,12 @@ def test_clips_that_cannot_be_described_stop_no_other(table, tmp_path):
     # mended, they are computed, and they alone
     clips = extract(table, tmp_path / "x.zarr", blocks=(2, 2))
     assert (clips.n_computed, clips.n_skipped) == (4, 2)
+
+
+def test_a_clip_of_several_data_sets_is_named_by_its_own(table):
+    both = table[:2].assign(subject="CASME II/" + table["subject"], frames=[table["frames"][0], []])
+    (problem,) = extract(both, size=(32, 32), blocks=(2, 2)).problems
+    assert problem.where == f"clip CASME II/sub01/{table['clip'][1]}"
 
 
 def test_no_clip_at_all(table, tmp_path):

@@ -41,9 +41,8 @@ def first_and_last(V):
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("data") / "casme2"
-    return microexpr.simulate(folder, subjects=4, clips=24, frames=(4, 7), size=SIZE, progress=False)
+def root(simulated):
+    return simulated(subjects=4, clips=24, frames=(4, 7), size=SIZE)
 
 
 @pytest.fixture(scope="module")
@@ -103,8 +102,14 @@ def test_the_full_output(frames):
         ({"features": lambda f: grid(f).astype(str)}, ValueError, "it must be numbers"),
         ({"features": lambda f: grid(f) / 0.0}, ValueError, "gave NaN or infinity"),
         ({"features": lambda f: None}, ValueError, "gave shape"),
+        ({"features": lambda f: np.ma.masked_array(grid(f), grid(f) > 9)}, TypeError, "gave a masked array"),
         ({"pooling": lambda V: V}, ValueError, "^pooling <lambda> gave shape"),
         ({"pooling": lambda V: V[0] * np.nan}, ValueError, "^pooling <lambda> gave NaN"),
+        (
+            {"pooling": lambda V: np.ma.masked_array(V[0], V[0] > 9)},
+            TypeError,
+            "^pooling <lambda> gave a masked",
+        ),
     ],
 )
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")

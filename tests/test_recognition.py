@@ -29,9 +29,8 @@ FEW = {"blocks": (4, 4), "n_features": 100, "progress": False}
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory):
-    root = tmp_path_factory.mktemp("data") / "casme2"
-    return microexpr.simulate(root, subjects=5, clips=30, frames=(6, 8), drift=0, seed=3, progress=False)
+def root(simulated):
+    return simulated(subjects=5, clips=30, frames=(6, 8), drift=0, seed=3, size=(128, 128))
 
 
 @pytest.fixture(scope="module")
@@ -284,6 +283,12 @@ def test_what_cannot_be_trained_is_said_before_the_work(table):
     for name in ("dataset", "subject", "emotion"):
         with pytest.raises(ValueError, match=f"table has no column {name}"):
             train(table.drop(columns=name))
+        torn = table.copy()
+        torn.loc[4, name] = None  # a subject who is missing would have been one of the name "nan"
+        with pytest.raises(ValueError, match=f"^{name} is missing in row 4 of the table"):
+            train(torn)
+    with pytest.raises(ValueError, match="the table holds no clip"):
+        train(table[:0])
 
 
 def test_a_clip_that_cannot_be_read_stops_no_other(root, table, tmp_path):
@@ -333,11 +338,14 @@ def test_frames_of_another_size_are_resized(recogniser, table):
     ("clip", "error", "words"),
     [
         (np.zeros((1, 64, 64), np.uint8), ValueError, "has 1 frame"),
-        (np.zeros((64, 64), np.uint8), ValueError, "clip has shape"),
-        (np.zeros((5, 64, 64, 3), np.uint8), ValueError, "clip has shape"),
-        (np.zeros((0, 64, 64), np.uint8), ValueError, "clip has shape"),
+        (np.zeros((64, 64), np.uint8), ValueError, "frames have shape"),
+        (np.zeros((5, 64, 64, 3), np.uint8), ValueError, "frames have shape"),
+        (np.zeros((64, 64, 3), np.uint8), ValueError, "a picture in colour"),
+        ([np.zeros((64, 64), np.uint8), np.zeros((64, 60), np.uint8)], ValueError, "of different sizes"),
+        (np.zeros((0, 64, 64), np.uint8), ValueError, "no frames"),
         (np.full((5, 64, 64), np.nan), TypeError, "uint8"),
         (np.ma.zeros((5, 64, 64), np.uint8), TypeError, "mask"),
+        ([*np.ma.zeros((5, 64, 64), np.uint8)], TypeError, "mask"),
         ("no such clip", FileNotFoundError, "no such clip"),
     ],
 )
@@ -450,6 +458,7 @@ def test_bad_clips_on_the_command_line(file, table, tmp_path, capsys):
         ([str(tmp_path / "notes.txt"), str(clip)], "is not a model of `microexpr train`"),
         ([str(file), str(clip), "--classes", "all"], "--classes is of a data set"),
         ([str(file), str(clip), "--sheet", "x"], "--sheet is of a data set"),
+        ([str(file), str(clip), "--csv", str(tmp_path)], "is a folder; --csv is the file to write"),
     ]:
         assert main(["classify", *arguments]) == 2
         assert words in capsys.readouterr().err

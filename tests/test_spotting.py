@@ -450,6 +450,8 @@ def test_frames_that_are_none(video):
         spot([video[0], video[1, 1:]], FPS)
     with pytest.raises(ValueError, match=re.escape("shape (47, 48); those before have (48, 48)")):
         spot(iter([*video[:70], video[70, 1:]]), FPS)
+    with pytest.raises(ValueError, match=re.escape("shape (47, 48); those before have (48, 48)")):
+        spot(iter([*video[:64], *video[64:, 1:]]), FPS)  # between two that are described together
     spotter = Spotter(FPS)
     spotter.feed(video[0])
     with pytest.raises(ValueError, match=re.escape("shape (47, 48); those before have (48, 48)")):

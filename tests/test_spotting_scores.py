@@ -1,9 +1,11 @@
 """Scores of spotting, against all matchings there are; tables of data sets grouped to long videos."""
 
 import math
+from dataclasses import replace
 from itertools import permutations
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -119,8 +121,6 @@ def test_folders_need_frames_per_second(tmp_path):
 
 
 def test_parts_of_a_video_file(tmp_path):
-    import pandas as pd
-
     frames = [
         VideoFrames(tmp_path / "a.mp4", 5, 9, face=False),
         VideoFrames(tmp_path / "a.mp4", 20, 29, face=False),
@@ -129,3 +129,29 @@ def test_parts_of_a_video_file(tmp_path):
     (video,) = long_videos(table)
     assert (video.source, video.fps, video.face) == (tmp_path / "a.mp4", None, False)
     assert video.coded == [(5, 9), (20, 29)]
+
+
+def two_videos_called_a(tmp_path):
+    frames = [VideoFrames(tmp_path / day / "a.mp4", 5, 9, face=False) for day in ("one", "two")]
+    return pd.DataFrame({"dataset": "mine", "subject": "01", "clip": ["x", "y"], "frames": frames})
+
+
+def test_videos_of_one_name_are_not_one_video(tmp_path):
+    """Scores are by name: of two that have the same the events of one would be lost without a word."""
+    videos = long_videos(two_videos_called_a(tmp_path))
+    assert [video.name for video in videos] == [
+        f"01/a ({tmp_path / day / 'a.mp4'})" for day in ("one", "two")
+    ]
+    same = [replace(video, name="01/a") for video in videos]
+    with pytest.raises(ValueError, match="two videos are called 01/a"):
+        spot_dataset(same, progress=False)
+
+
+def test_what_a_library_makes_of_one_video_stops_no_other(tmp_path, monkeypatch):
+    def broken(source, **options):
+        raise MemoryError("of\none video") if "one" in str(source) else RuntimeError("of another")
+
+    monkeypatch.setattr("microexpr.spotting.datasets.stream_clip", broken)
+    videos = long_videos(two_videos_called_a(tmp_path))
+    with pytest.raises(ValueError, match=r"none of the 2 videos .*: MemoryError: of one video"):
+        spot_dataset(videos, progress=False)

@@ -90,6 +90,7 @@ def select_classes(table: pd.DataFrame, classes: str | Mapping[str, str] | Seque
         raise ValueError(f"classes is {classes!r}; it must be {names}, a mapping or a sequence of emotions")
 
     notes = []
+    attrs, table = table.attrs, table.reset_index(drop=True)  # whose index pandas.concat may repeat
     kept = table.copy()
     for dataset, rows in table.groupby("dataset", sort=False):
         of_dataset = _paper(str(dataset)) if selection == "paper" else mapping
@@ -111,7 +112,7 @@ def select_classes(table: pd.DataFrame, classes: str | Mapping[str, str] | Seque
         notes.append(f"{others.sum()} clips of other emotions or left out by name: {words}")
     kept = kept[chosen].reset_index(drop=True)
     notes += _differences(kept, selection)
-    kept.attrs = {**table.attrs, "selection": selection, "notes": [*table.attrs.get("notes", []), *notes]}
+    kept.attrs = {**attrs, "selection": selection, "notes": [*attrs.get("notes", []), *notes]}
     return kept
 
 

@@ -17,16 +17,17 @@ from sklearn.svm import SVC
 
 from l21 import L21Selector, one_blas_thread, received, share
 
+from .._checks import check_clips
 from .._progress import progress_bar
 from .._warnings import ignore_user_warnings
 from .._wording import option
-from .scores import check_fold, splits
+from .scores import check_fold, people, splits
 from .settings import Settings
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["FoldPredictions", "Folds", "make_folds", "predict_folds"]
+__all__ = ["FoldPredictions", "Folds", "check_table", "make_folds", "people_of", "predict_folds"]
 
 Fold = tuple[NDArray[np.int64], NDArray[np.int64]]  # positions of the training and of the test clips
 
@@ -87,9 +88,26 @@ class FoldPredictions:
         return pairs[int(np.argmax(right))]
 
 
+def check_table(table: pd.DataFrame) -> None:
+    """Raise unless a table says of each of its clips which it is, of whom and of what class."""
+    names = ("dataset", "subject", "clip", "emotion")
+    check_clips(table, names)
+    for name in names:
+        if table[name].isna().any():
+            raise ValueError(f"{name} is missing in row {int(table[name].isna().argmax())} of the table")
+    if not len(table):
+        raise ValueError("the table holds no clip")
+
+
+def people_of(table: pd.DataFrame) -> NDArray[Any]:
+    """Return who each clip is of: subjects of different data sets are different people."""
+    return people(table["subject"].to_numpy(dtype=str), table["dataset"].to_numpy(dtype=str))
+
+
 def make_folds(table: pd.DataFrame, settings: Settings) -> Folds:
     """Split a table by the protocol, and each training set by subject; raise if it cannot be."""
-    datasets, groups, y = (table[name].to_numpy(dtype=str) for name in ("dataset", "subject", "emotion"))
+    datasets, y = (table[name].to_numpy(dtype=str) for name in ("dataset", "emotion"))
+    groups = people_of(table)
     folds = splits(settings.protocol, groups, datasets=datasets, n_splits=settings.n_splits)
     inner: list[list[Fold]] = []
     for train, test in folds:

@@ -25,7 +25,7 @@ from ..discriminant import ShrinkageLDA
 from ..features import Features, FrameFunction, as_features
 from ..pipeline import Pooling
 from ..pooling import POOLINGS, sufficient
-from .folds import FoldPredictions, Folds, make_folds, predict_folds
+from .folds import FoldPredictions, Folds, check_table, make_folds, people_of, predict_folds
 from .pins import hash_array, hash_clips, versions
 from .results import Evaluation
 from .scores import Scores
@@ -276,13 +276,7 @@ def evaluate(
 
 def _plan(table: pd.DataFrame, settings: Settings | None) -> tuple[Settings, Folds]:
     """Return the settings, N filled in, and the folds; raise if the table is not whole or cannot be split."""
-    for name in ("dataset", "subject", "clip", "emotion"):
-        if name not in table:
-            raise ValueError(f"the table has no column {name}")
-        if table[name].isna().any():
-            raise ValueError(f"{name} is missing in row {int(table[name].isna().argmax())} of the table")
-    if not len(table):
-        raise ValueError("the table holds no clip")
+    check_table(table)
     settings = (settings or Settings()).with_n_features(table["dataset"].unique())
     return settings, make_folds(table, settings)
 
@@ -308,7 +302,7 @@ def _evaluate(
         classifier = ShrinkageLDA(priors="equal" if settings.class_weight else None)
     main: Kind = settings.blocks if source.function is None else source.function.name
     blocks = source.blocks(main)
-    groups, y = table["subject"].to_numpy(dtype=str), table["emotion"].to_numpy(dtype=str)
+    groups, y = people_of(table), table["emotion"].to_numpy(dtype=str)
     labels, codes = np.unique(y, return_inverse=True)
 
     def predict(X: NDArray[Any], n_features: list[int], nested: bool, name: str) -> FoldPredictions:

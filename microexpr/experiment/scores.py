@@ -227,7 +227,9 @@ def people(groups: ArrayLike, datasets: ArrayLike | None = None) -> NDArray[Any]
     check_consistent_length(subjects, sources)
     if len(np.unique(sources)) < 2:
         return subjects
-    return np.array([f"{d}/{s}" for d, s in zip(sources, subjects, strict=True)])
+    return np.array(  # of tables that `combine` made they have it
+        [s if f"{s}".startswith(f"{d}/") else f"{d}/{s}" for d, s in zip(sources, subjects, strict=True)]
+    )
 
 
 def column(name: str, values: Any) -> NDArray[Any]:

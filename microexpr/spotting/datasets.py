@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from .._checks import is_positive
 from .._progress import progress_bar
 from .._wording import option
 from ..data import Problem, VideoFrames, image_paths, stream_clip
+from ..data._errors import message_of
 from .options import SpottingOptions
 from .scores import Frames, SpottingScores, spotting_scores
 from .video import VideoSpotting, spot_video
@@ -38,7 +40,7 @@ class LongVideo:
     Attributes
     ----------
     name : str
-        Subject and folder or file.
+        Subject and folder or file; of several that are called the same, the path as well.
     source : Path or list of Path
         The video file, or all images of the folder in order.
     fps : float or None
@@ -132,7 +134,11 @@ def long_videos(
                 videos[path].coded.append((frames.first, frames.last))
             else:
                 videos[path].coded.append((places[path][frames[0]], places[path][frames[-1]]))
-    return list(videos.values())
+    names = Counter(video.name for video in videos.values())
+    return [
+        video if names[video.name] == 1 else replace(video, name=f"{video.name} ({path})")
+        for path, video in videos.items()
+    ]
 
 
 def spot_dataset(
@@ -159,9 +165,12 @@ def spot_dataset(
     Raises
     ------
     ValueError
-        If an option is out of range, or no video can be read.
+        If an option is out of range, two videos have one name, or no video can be read.
     """
     SpottingOptions(**options)
+    twice = [name for name, count in Counter(video.name for video in videos).items() if count > 1]
+    if twice:
+        raise ValueError(f"two videos are called {twice[0]}; names must differ, because scores are by them")
     jobs = (delayed(_spotted)(video, options) for video in videos)
     done = Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator")(jobs)
     results = list(progress_bar(done, "spot", len(videos), "video", progress))
@@ -199,7 +208,5 @@ def _spotted(video: LongVideo, options: dict[str, Any]) -> VideoSpotting | str:
     try:
         stream = stream_clip(video.source, face=video.face, progress=False)
         return spot_video(stream, fps=video.fps, **options)
-    except ModuleNotFoundError:
-        raise
-    except (OSError, ValueError) as error:
-        return str(error)
+    except Exception as error:
+        return message_of(error)

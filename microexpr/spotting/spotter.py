@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .._checks import is_positive
+from .._checks import grey, is_positive, stacked
 from .._extras import is_installed, require
 from .._wording import option
 from ..data import ClipError
@@ -340,9 +340,11 @@ class _Contrast:
 def _fed(curve: _Contrast, pieces: Iterable[NDArray[np.uint8]]) -> Iterator[Floats]:
     """Feed pieces, a few frames at a time: single ones cost more than they hold."""
     waiting: list[NDArray[np.uint8]] = []
+    shape: tuple[int, ...] | None = None
     for piece in pieces:
-        if waiting and piece.shape[1:] != waiting[0].shape[1:]:
-            raise ValueError(f"frames have shape {piece.shape[1:]}; those before have {waiting[0].shape[1:]}")
+        shape = shape or piece.shape[1:]
+        if piece.shape[1:] != shape:
+            raise ValueError(f"frames have shape {piece.shape[1:]}; those before have {shape}")
         waiting.append(piece)
         if len(waiting) == _AT_A_TIME:
             yield curve.feed(np.concatenate(waiting))
@@ -393,19 +395,10 @@ def check_model(model: Any) -> Any:
 
 def _grey(frames: Any) -> NDArray[np.uint8]:
     """Return frames as (n, height, width), or raise what is wrong with them."""
-    given = frames if isinstance(frames, list | tuple) else [frames]
-    if any(isinstance(frame, np.ma.MaskedArray) for frame in given):
-        raise TypeError("frames is a masked array; its mask would be ignored: fill it, or leave frames out")
-    try:
-        frames = np.asarray(frames)
-    except ValueError as error:  # NumPy's own speaks of an inhomogeneous shape
-        raise ValueError("frames are of different sizes; they must be of one: resize them") from error
-    if frames.ndim == 2:
-        frames = frames[None]
-    if frames.ndim != 3 or 0 in frames.shape[1:]:
+    frames = stacked(frames)
+    frames = grey(frames[None] if frames.ndim == 2 else frames)
+    if 0 in frames.shape[1:]:
         raise ValueError(f"frames have shape {frames.shape}; they must be grey, (T, height, width)")
-    if frames.shape[2] in (3, 4) and min(frames.shape[:2]) > 4:
-        raise ValueError(f"frames have shape {frames.shape}, which is a picture in colour; they must be grey")
     if frames.dtype != np.uint8:
         raise TypeError(f"frames have dtype {frames.dtype}; they must be uint8")
     return frames
