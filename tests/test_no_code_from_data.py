@@ -55,7 +55,9 @@ NUMPY = {"numpy.load", "numpy.save", "numpy.savez", "numpy.savez_compressed"}
 
 ALLOWED = {
     ("l21/__init__.py", "importlib.import_module"): "of a name in its own table",
+    ("ltogp/__init__.py", "importlib.import_module"): "of a name in its own table",
     ("microexpr/__init__.py", "importlib.import_module"): "of a name in its own table",
+    ("rankpool/__init__.py", "importlib.import_module"): "of a name in its own table",
     (
         "microexpr/_clip_commands.py",
         "numpy.savez_compressed",
