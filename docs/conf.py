@@ -34,6 +34,7 @@ myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
 
 html_math_renderer = "mathml"
+html_css_files = ["equations.css"]
 
 autodoc_typehints = "none"
 autosummary_imported_members = False
@@ -63,6 +64,7 @@ sphinx_gallery_conf = {
         ]
     ),
     "download_all_examples": False,
+    "capture_repr": ("_repr_html_",),  # tables; not the axes that a drawing function returns
     "min_reported_time": 1,
     "write_computation_times": False,
     "remove_config_comments": True,
@@ -79,7 +81,7 @@ html_theme_options = {
     "navigation_with_keys": False,
     "header_links_before_dropdown": 7,
 }
-html_static_path: list[str] = []
+html_static_path = ["_static"]
 html_show_sourcelink = False
 
 
