@@ -47,8 +47,10 @@ def wait_for(what):
 
 
 def workers(process):
-    """Processes of its session, which joblib starts, by ps: it is there on Linux and macOS."""
-    done = subprocess.run(["ps", "-eo", "pid=,ppid=,args="], capture_output=True, text=True, check=True)
+    """Processes of its session that joblib started, by ps, which cuts lines at 80 where there is no -ww."""
+    done = subprocess.run(
+        ["ps", "-ww", "-eo", "pid=,ppid=,args="], capture_output=True, text=True, check=True
+    )
     rows = [line.split(None, 2) for line in done.stdout.splitlines()]
     return [int(pid) for pid, parent, words in rows if int(parent) == process.pid and "loky" in words]
 
