@@ -417,8 +417,8 @@ def _add_simulation(
         "--difficulty",
         choices=("easy", "real"),
         default="easy",
-        help="easy: where a face moves tells the class; real: about as hard as CASME II for known methods, "
-        "see docs/simulation.md (%(default)s)",
+        help="easy: where a face moves tells the class; real: as hard as CASME II for methods that read "
+        "motion, harder for others, see docs/simulation.md (%(default)s)",
     )
     group.add_argument(
         "--faces", metavar="DIR", help="folder of portraits, one a subject (default: drawn faces)"

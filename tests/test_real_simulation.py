@@ -1,4 +1,4 @@
-"""Simulated clips that are as hard as real ones: `simulate(..., difficulty="real")`."""
+"""Simulated clips of the harder kind: `simulate(..., difficulty="real")`."""
 
 import hashlib
 

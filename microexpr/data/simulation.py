@@ -75,11 +75,12 @@ def simulate(
     The classes come in CASME II's proportions.
 
     The easy clips have one field for each class (see `motion_field`), at fixed places of the frame, a slow
-    change of light, and a motion unrelated to the class: where they move tells the class. The real ones are
-    about as hard as CASME II is for published methods: each class is a choice of action units, some
-    of them in two classes, placed by the face's own eyes and mouth, some on one side only; eyes blink and
-    look about, mouths move, heads turn in depth, light moves and flickers; people come on several days,
-    with another crop, pose, light and contrast, some often and some once.
+    change of light, and a motion unrelated to the class: where they move tells the class. In the real
+    ones each class is a choice of action units, some of them in two classes, placed by the face's own eyes
+    and mouth, some on one side only; eyes blink and look about, mouths move, heads turn in depth, light moves
+    and flickers; people come on several days, with another crop, pose, light and contrast, some often and
+    some once. Methods that read motion score there about as published of CASME II, those that read texture
+    lower (docs/simulation.md).
 
     Parameters
     ----------
