@@ -14,6 +14,7 @@ from ._store_format import (
     check_attributes,
     checksum_of_attributes,
 )
+from ._wording import option
 
 if TYPE_CHECKING:
     from ._objects import Objects
@@ -56,7 +57,7 @@ def open_store(objects: Objects, mode: str, parameters: Mapping[str, Any] | None
         names = sorted({*parameters, *there})
         differ = [n for n in names if parameters.get(n) != there.get(n)]
         theirs, ours = (
-            ", ".join(f"{n}={which.get(n, _NOT_NOTED.get(n))!r}" for n in differ)
+            ", ".join(option(n, which.get(n, _NOT_NOTED.get(n))) for n in differ)
             for which in (there, parameters)
         )
         more = " (one of mean+rank serves every pooling)" if differ == ["pooling"] else ""

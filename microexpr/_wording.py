@@ -21,7 +21,9 @@ def option(name: str, value: Any = _NAME_ONLY) -> str:
     ('allow_gaps', 'allow_gaps=True', 'sheet=...', 'cropped=False')
     >>> with command_line():
     ...     option("allow_gaps"), option("allow_gaps", True), option("sheet", ...), option("cropped", False)
+    ...     option("size", [64, 48]), option("n_frames", None)
     ('--allow-gaps', '--allow-gaps', '--sheet ...', '--raw')
+    ('--size 64 48', 'no --frames')
     """
     if not _on_command_line:
         shown = "..." if value is ... else repr(value)
@@ -31,7 +33,10 @@ def option(name: str, value: Any = _NAME_ONLY) -> str:
         return named
     if value is False:
         return {"cropped": "--raw"}.get(name, f"--no-{named[2:]}")
-    return f"{named} {'...' if value is ... else value}"
+    if value is None:
+        return f"no {named}"
+    words = value if isinstance(value, list | tuple) else ["..." if value is ... else value]
+    return " ".join(map(str, [named, *words]))
 
 
 def with_options(message: str, flags: Container[str]) -> str:

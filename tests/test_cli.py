@@ -347,7 +347,10 @@ def test_extract(tmp_path, capsys):
 
     # other parameters, other places: one line each
     for more, words in [
-        (["--stabilise", "subpixel"], "casme2.zarr was made with stabilise=None, not stabilise='subpixel'"),
+        (
+            ["--stabilise", "subpixel"],
+            "casme2.zarr was made with no --stabilise, not --stabilise subpixel; give another",
+        ),
         (["--frames", "1"], ": --frames is 1; it must be"),
         (["--store", str(broken)], "is not a feature store"),
         (["--store", "missing/x.zarr"], "missing: no such folder to make a store in"),
