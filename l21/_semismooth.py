@@ -22,6 +22,10 @@ from .problem import Floats, row_norms
 # What 40 Newton steps take in Python, in multiplications of a sweep.
 _OVERHEAD = 40_000_000
 
+# Newton steps in all. Most solves end after 6 to 14, a badly scaled one needed more than 400; where rounding
+# hides all progress, as on X with entries of 1 and 2**64, some 2500 were taken.
+_MOST_STEPS = 600
+
 
 def semismooth_newton(
     XT: Floats, H: Floats, T: Floats, W: Floats, upper: float, dual: Floats, enough: float
@@ -32,8 +36,8 @@ def semismooth_newton(
     """
     norms = np.sort(row_norms(W))[-H.size :]
     sigma = 3.0 * float(norms[norms > 0.0].mean()) if norms.any() else 1.0
-    Z, best_W, best_dual, lower, stalled = XT @ dual, W, dual, -np.inf, 0
-    for _ in range(100):
+    Z, best_W, best_dual, lower, stalled, total = XT @ dual, W, dual, -np.inf, 0, 0
+    while total < _MOST_STEPS:
         before, steps = (upper, lower), 0
         while True:
             V = W + sigma * Z
@@ -67,6 +71,7 @@ def semismooth_newton(
         W = np.zeros_like(W)
         W[active] = W_active
         Z = XT @ dual
+        total += max(steps, 1)
         stalled = stalled + 1 if (upper, lower) == before else 0
         if stalled == 3:  # rounding hides any better
             break

@@ -27,6 +27,9 @@ from ._blas import one_blas_thread
 from .problem import Floats, Matrix, check_problem, correlations, row_norms
 from .solvers import L21Result, convergence_warning, put_back
 
+# Steps that may pass without a hundredth of the gap or of the objective gained.
+_PATIENCE = 25
+
 
 def solve_squared(
     X: Matrix,
@@ -264,7 +267,7 @@ def _newton(
 
     columns, best_dual, accuracy, damping, n_iter = _Columns(X), np.zeros_like(Y), 0.1, 0.0, 0
     duals: list[Floats] = [loss.slope(Z)]
-    improved, gap = True, np.inf
+    improved, gap, past = True, np.inf, []
     while True:
         for k, dual in enumerate(duals):
             pull = row_norms(correlations(X, dual))
@@ -275,7 +278,10 @@ def _newton(
             if bound > lower:
                 lower, best_dual, improved = bound, feasible, True
         last_gap, gap = gap, problem.gap_of(upper, lower)
-        if gap <= tol or n_iter >= max_iter or (not improved and accuracy < 1e-4):
+        past.append((gap, upper))
+        before = past[max(0, n_iter - _PATIENCE)]
+        stands = n_iter >= _PATIENCE and gap > 0.99 * before[0] and upper > 0.99 * before[1]
+        if gap <= tol or n_iter >= max_iter or stands or (not improved and accuracy < 1e-4):
             return W, best_dual, n_iter, gap > tol and n_iter < max_iter
         # Where the gap is Λ's, a model solved to a part of it moves W no more.
         accuracy = 0.1 if gap <= 0.5 * last_gap else max(0.1 * accuracy, 1e-5)

@@ -1,5 +1,7 @@
 """l21.losses: the squared and the logistic loss with the ℓ2,1 penalty, and their certificates."""
 
+import warnings
+
 import numpy as np
 import pytest
 import scipy.io
@@ -387,3 +389,22 @@ def test_weights_along_a_path():
     edge = l21.critical_gamma(X, Y, weights)
     assert not l21.solve(X, Y, 0.999 * edge, sample_weight=weights).W.any()
     assert l21.solve(X, Y, 1.01 * edge, sample_weight=weights).W.any()
+
+
+def test_a_problem_that_rounding_hides_ends_long_before_the_last_step():
+    """Each of 200 steps took half a second, and of the last 150 none got anywhere."""
+    B = 2.0**64
+    X = [
+        [B, B, 0, 0, 1, 0, B, 0, 0, 0],
+        [B, B, 0, 1, 1, 0, B, 0, 0, 1],
+        [B, B, 0, 0, 0, 0, B, 0, 0, 2],
+        [B, B, B, 0, 0, 1, B, 0, 0, 1],
+        [B, B, B, 0, 0, 2, B, 0, 2, 1],
+        [1, B, B, 0, 0, 3, B, 0, 2, 0],
+        [3, B, B, B, 0, 2, B, 0, 2, 0],
+    ]
+    Y = np.eye(2)[[1, 1, 1, 1, 0, 1, 1]]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        result = solve_logistic(np.array(X), Y, 1e10)
+    assert result.gap <= 1e-6 or result.n_iter < 150
