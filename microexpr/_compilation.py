@@ -17,7 +17,9 @@ class Compilation(event.Listener):
 
     def on_start(self, started: Any) -> None:
         """Say it, if the kernel is one of ours."""
-        package = started.data["dispatcher"].py_func.__module__.partition(".")[0]
+        # An error here would be an error of whoever compiles: methods of others' jitclasses have no module.
+        function = getattr(started.data.get("dispatcher"), "py_func", None)
+        package = str(getattr(function, "__module__", None)).partition(".")[0]
         if not self.told and package in ("ltogp", "rankpool", "l21"):
             self.told = True
             logger.info("compiling kernels, half a minute the first time; `microexpr warmup` does it too")

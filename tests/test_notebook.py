@@ -151,8 +151,10 @@ def test_a_log_says_once_that_kernels_are_compiled(caplog):
     """An event of Numba's stands for the half a minute."""
     tell_of_compilation().told = False  # whatever was compiled in this process
     kernels = types.SimpleNamespace(py_func=ltogp.histogram)
+    method = types.SimpleNamespace(__module__=None)  # of a class that Numba made
+    others = [types.SimpleNamespace(py_func=np.mean), types.SimpleNamespace(py_func=method), object()]
     with caplog.at_level(logging.INFO, "microexpr"):
-        for dispatcher in (types.SimpleNamespace(py_func=np.mean), kernels, kernels):
+        for dispatcher in (*others, kernels, kernels):
             with event.trigger_event("numba:compile", {"dispatcher": dispatcher}):
                 pass
     assert caplog.messages == [
