@@ -11,7 +11,7 @@ import openpyxl
 import pandas as pd
 import pytest
 
-from microexpr.data import read_casme2, read_dataset, report
+from microexpr.data import _workbooks, read_casme2, read_dataset, report
 
 CODED = ["casme", "casme2", "samm", "casme3"]
 
@@ -291,7 +291,21 @@ def long_workbook(path, n, row, text=""):
     return path
 
 
-def test_a_sheet_of_600000_rows(make_tree, dataset_trees):
+@pytest.fixture
+def rows_read(monkeypatch):
+    """A list with an item for each row that was taken out of a workbook."""
+    read, values = [], _workbooks._values
+
+    def counted(sheet):
+        for row in values(sheet):
+            read.append(len(row))
+            yield row
+
+    monkeypatch.setattr(_workbooks, "_values", counted)
+    return read
+
+
+def test_a_sheet_of_600000_rows(make_tree, dataset_trees, rows_read):
     """Far more rows than any list of clips has: passed over beside the right one, refused in its place."""
     root = make_tree("casme2")
     before = read_casme2(root, strict=True)
@@ -302,6 +316,7 @@ def test_a_sheet_of_600000_rows(make_tree, dataset_trees):
     assert read_casme2(root, strict=True).equals(before)  # beside the right one
     with pytest.raises(ValueError, match=r"landmarks\.xlsx has no column Subject"):
         read_casme2(root, sheet=root / "landmarks.xlsx")
+    assert 0 < len(rows_read) < 1_000
     (root / "landmarks.xlsx").unlink()
     sheet = dataset_trees.sheet_of(root)
     with sheet.with_suffix(".csv").open("w") as file:
@@ -312,7 +327,7 @@ def test_a_sheet_of_600000_rows(make_tree, dataset_trees):
         read_casme2(root)
 
 
-def test_a_sheet_formatted_to_its_end(make_tree, dataset_trees):
+def test_a_sheet_formatted_to_its_end(make_tree, dataset_trees, rows_read):
     """Empty rows with a style, as far as the program has any."""
     root = make_tree("casme2")
     before = read_casme2(root, strict=True)
@@ -327,7 +342,9 @@ def test_a_sheet_formatted_to_its_end(make_tree, dataset_trees):
     with zipfile.ZipFile(sheet, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         for key, data in members.items():
             archive.writestr(key, data)
+    rows_read.clear()
     assert read_casme2(root, strict=True).equals(before)
+    assert 0 < len(rows_read) < 30_000
 
 
 # Renumbered frames
