@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 # What a store does not note, because it is what the paper has.
 _NOT_NOTED = {"pooling": "rank"}
+# What `microexpr extract` has options for; what else is noted, such as C, is given in Python only.
+_OPTIONS = ("size", "crop", "stabilise", "blur", "n_frames", "pooling")
 
 
 def open_store(objects: Objects, mode: str, parameters: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -57,7 +59,7 @@ def open_store(objects: Objects, mode: str, parameters: Mapping[str, Any] | None
         names = sorted({*parameters, *there})
         differ = [n for n in names if parameters.get(n) != there.get(n)]
         theirs, ours = (
-            ", ".join(option(n, which.get(n, _NOT_NOTED.get(n))) for n in differ)
+            ", ".join(_named(n, which.get(n, _NOT_NOTED.get(n))) for n in differ)
             for which in (there, parameters)
         )
         more = " (one of mean+rank serves every pooling)" if differ == ["pooling"] else ""
@@ -65,6 +67,10 @@ def open_store(objects: Objects, mode: str, parameters: Mapping[str, Any] | None
             f"{objects.title} was made with {theirs}, not {ours}; give another store for that{more}"
         )
     return attributes
+
+
+def _named(name: str, value: Any) -> str:
+    return option(name, value) if name in _OPTIONS else f"{name}={value!r}"
 
 
 def _problem_of_place(objects: Objects, mode: str, parameters: Any) -> str:

@@ -14,6 +14,7 @@ import zarr
 
 import microexpr
 from microexpr import extract, read_casme2
+from microexpr._wording import command_line
 from microexpr.data import read_frames
 from microexpr.store import FeatureStore, StoreError
 
@@ -333,6 +334,11 @@ def test_what_is_no_store(tmp_path, table):
 def test_other_parameters_and_formats(path, table):
     fill(path, table[:2])
     with pytest.raises(StoreError, match=r"was made with C=1\.0, n_frames=None, not C=2\.0, n_frames=5"):
+        fill(path, table[:2], n_frames=5, C=2.0)
+    with (
+        command_line(),  # where there is no option for C
+        pytest.raises(StoreError, match=r"was made with C=1\.0, no --frames, not C=2\.0, --frames 5"),
+    ):
         fill(path, table[:2], n_frames=5, C=2.0)
     with pytest.raises(StoreError, match="has no features in 8x8 blocks; it has 2x2, 2x3"):
         FeatureStore(path).load((8, 8))
